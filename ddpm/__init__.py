@@ -1,0 +1,31 @@
+"""DDPM for low-dimensional data: the plain-PyTorch tutorial (Ho 2020, Eq. 2 and 3) with its two loops fused."""
+
+import kernels
+
+if getattr(kernels, "DISTRIBUTION", None) != "fused-ddpm":
+    raise ImportError(
+        f"another distribution's package 'kernels' ({getattr(kernels, '__file__', None)}) hides the one of fused-ddpm: "
+        "uninstall it, or put fused-ddpm before it on sys.path"
+    )
+
+from ddpm import datasets
+from ddpm.checkpoint import load, save
+from ddpm.diffusion import Diffusion
+from ddpm.networks import GaussianMLP
+from ddpm.schedule import Schedule
+from ddpm.training import TrainingResult, train
+from kernels.backends import available as backends
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Diffusion",
+    "GaussianMLP",
+    "Schedule",
+    "TrainingResult",
+    "backends",
+    "datasets",
+    "load",
+    "save",
+    "train",
+]

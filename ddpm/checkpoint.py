@@ -1,0 +1,88 @@
+"""Models on disk: safetensors for the numbers, readable metadata beside them, never pickle."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ddpm.diffusion import Diffusion
+from ddpm.files import atomic_path
+from ddpm.networks import GaussianMLP
+from ddpm.schedule import Schedule
+
+FORMAT, VERSION = "fused-ddpm", 1
+
+
+def save(diffusion: Diffusion, path: str | os.PathLike[str]) -> None:
+    """Write network, schedule, seed, iteration and the optimizer's state; an existing file is replaced whole.
+
+    Raises:
+        ValueError: the network is not a ddpm.GaussianMLP.
+        OSError: the file cannot be written.
+    """
+    network = diffusion.network
+    if not isinstance(network, GaussianMLP):
+        raise ValueError(f"only a ddpm.GaussianMLP can be saved; got {type(network).__name__}")
+    tensors = {f"network.{name}": p.detach() for name, p in network.named_parameters()}
+    for i, state in (diffusion.optimizer_state or {}).items():
+        tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
+    tensors["schedule.betas"] = diffusion.schedule.betas
+    description = {
+        "version": VERSION,
+        "network": {"dim": network.dim, "hidden": network.hidden},
+        "schedule": repr(diffusion.schedule),
+        "seed": diffusion.seed,
+        "iteration": diffusion.iteration,
+    }
+    # one entry, because the order of several changes from run to run, and equal models should be equal files
+    content = safetensors.torch.save(
+        {name: t.contiguous() for name, t in tensors.items()}, {FORMAT: json.dumps(description)}
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
+    """Read a model on the CPU; training can go on from it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is truncated, is not one of ours, or was written by a later version.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no model file {os.fspath(path)!r}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = (file.metadata() or {}).get(FORMAT)
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a whole safetensors file: {error}") from error
+    if metadata is None:
+        raise ValueError(f"{os.fspath(path)!r} is not a model of fused-ddpm")
+    try:
+        description = json.loads(metadata)
+        version = description["version"]
+        if version == VERSION:
+            network = GaussianMLP(description["network"]["dim"], tuple(description["network"]["hidden"]))
+            network.load_state_dict(
+                {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+            )
+            schedule = Schedule(tensors["schedule.betas"])
+            seed, iteration = int(description["seed"]), int(description["iteration"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names and shapes do not fit
+        raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
+    if version != VERSION:
+        raise ValueError(f"{os.fspath(path)!r} has format version {version}; this reads {VERSION}")
+    diffusion = Diffusion(network, schedule, backend)
+    diffusion.seed, diffusion.iteration = seed, iteration
+    state: dict[Any, dict[str, Tensor]] = {}
+    for name, t in tensors.items():
+        if name.startswith("optimizer."):
+            _, i, key = name.split(".")
+            state.setdefault(int(i), {})[key] = t
+    diffusion.optimizer_state = state or None
+    return diffusion

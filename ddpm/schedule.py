@@ -1,0 +1,59 @@
+"""The betas of the forward process."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from kernels import arguments
+
+
+class Schedule:
+    """Variances beta_1 ... beta_T of q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t)  (Ho 2020, Eq. 2).
+
+    Attributes:
+        betas: [T] float64 on the CPU, each in (0, 1). Never changed in place: kernels cache what follows from it.
+    """
+
+    def __init__(self, betas: Tensor) -> None:
+        arguments.schedule(betas)
+        self.betas = betas.detach().double().cpu().clone()
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.betas)
+
+    def __repr__(self) -> str:
+        return f"Schedule(steps={self.steps}, betas from {self.betas.min():.3g} to {self.betas.max():.3g})"
+
+    @classmethod
+    def from_betas(cls, betas: Tensor) -> "Schedule":
+        """Any betas [T] of a floating dtype.
+
+        Raises:
+            TypeError, ValueError: not a float tensor of shape [T] with T >= 1 and values in (0, 1).
+        """
+        return cls(betas)
+
+    @classmethod
+    def constant(cls, steps: int, beta: float) -> "Schedule":
+        """The tutorial's: the same beta at every step."""
+        return cls.linear(steps, beta, beta)
+
+    @classmethod
+    def linear(cls, steps: int, beta_start: float, beta_end: float) -> "Schedule":
+        """Evenly spaced betas (Ho 2020, section 4)."""
+        arguments.integer("steps", steps, 1, 2**34)
+        for name, beta in (("beta_start", beta_start), ("beta_end", beta_end)):
+            if not 0 < beta < 1:
+                raise ValueError(f"{name} must lie in (0, 1); got {beta}")
+        return cls(torch.linspace(beta_start, beta_end, steps, dtype=torch.float64))
+
+    @classmethod
+    def cosine(cls, steps: int) -> "Schedule":
+        """Nichol and Dhariwal 2021, Eq. 17, with their offset of 0.008 and betas of at most 0.999."""
+        arguments.integer("steps", steps, 1, 2**34)
+        t = torch.arange(steps + 1, dtype=torch.float64) / steps
+        alpha_bar = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+        return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))

@@ -1,0 +1,73 @@
+"""Training as in the tutorial: AdamW on all the data, a fresh trajectory at every step."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ddpm.diffusion import Diffusion
+from kernels import arguments
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """losses: [steps] float32 on the CPU, the bound in nats divided by T + 1, before each update."""
+
+    losses: Tensor
+
+
+def train(
+    diffusion: Diffusion,
+    x0: Tensor,
+    steps: int = 1000,
+    lr: float = 1e-2,
+    weight_decay: float = 1e-6,
+    seed: int = 0,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train the network in place.
+
+    Training goes on where the model stands: two calls of 500 steps, with a save and a load between them or not,
+    give the weights of one call of 1000, bit for bit (same data, seed and learning rate).
+
+    Args:
+        x0: data, [N, D], dtype and device of the network.
+        steps: how many updates.
+        lr, weight_decay: of AdamW.
+        seed: of the noise; the forward process of iteration i draws step i of the stream.
+        progress: show a progress bar with the loss, if standard error is a terminal.
+
+    Raises:
+        TypeError, ValueError: a bad argument.
+        FloatingPointError: the loss is not finite; names the iteration. The weights stay as they were before it.
+    """
+    arguments.integer("steps", steps, 0, 2**32 - 1)
+    arguments.integer("seed", seed, -(2**63), 2**64 - 1)
+    for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and not negative; got {value}")
+    optimizer = torch.optim.AdamW(diffusion.network.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    if diffusion.optimizer_state is not None:
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": diffusion.optimizer_state, "param_groups": groups})
+
+    losses = torch.empty(steps)
+    diffusion.seed = seed
+    try:
+        # disable=None: silent unless standard error is a terminal
+        with tqdm(range(steps), desc="train", unit="step", disable=None if progress else True) as bar:
+            for i in bar:
+                optimizer.zero_grad(set_to_none=True)
+                loss = diffusion.loss(x0, seed=seed, step=diffusion.iteration)
+                losses[i] = value = loss.item()
+                if not math.isfinite(value):
+                    raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
+                loss.backward()
+                optimizer.step()
+                diffusion.iteration += 1
+                bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
+    finally:
+        diffusion.optimizer_state = optimizer.state_dict()["state"]
+    return TrainingResult(losses)

@@ -1,0 +1,59 @@
+"""The noise stream: standard normals keyed by what they are for, never by device, grid or place in a batch.
+
+    key      = (seed low 32 bits, seed high 32 bits)
+    counter  = (sample index, (t - 1) // 4, step, stream << 24 | dimension)
+    4 words  -> 2 Box-Muller pairs -> the normals of the four steps t = 4 k + 1 ... 4 k + 4
+
+with Philox4x32-10 (Salmon et al. 2011), u = (w + 1/2) 2^-32 for the radius and 2 pi w 2^-32 for the angle, cos
+first. The words are equal bit for bit on every backend and device; the normals to a few units in the last place.
+"""
+
+import torch
+from torch import Tensor
+
+from kernels import arguments, backends
+from kernels.noise import compiled, reference, vectorized
+from kernels.tiles import DATA, FORWARD, REVERSE, TERMINAL
+
+__all__ = ["DATA", "FORWARD", "REVERSE", "TERMINAL", "normal"]
+
+IMPLEMENTATIONS = {"reference": reference, "vectorized": vectorized, "compiled": compiled}
+
+
+def normal(
+    count: int,
+    dim: int = 1,
+    steps: int = 1,
+    *,
+    seed: int = 0,
+    step: int | Tensor = 0,
+    first: int = 0,
+    stream: int = FORWARD,
+    device: torch.device | str = "cpu",
+    backend: str | None = None,
+) -> Tensor:
+    """Standard normals of the stream.
+
+    Args:
+        count, dim, steps: how many samples, elements of a sample and steps t = 1, 2, ...
+        seed: 64-bit integer.
+        step: training iteration, an int or a 0-d integer tensor on the device.
+        first: index of the first sample.
+        stream: FORWARD, REVERSE, TERMINAL or DATA.
+
+    Returns:
+        [steps, count, dim] float32; row t - 1 belongs to step t.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of range; the message names it.
+    """
+    device = torch.device(device)
+    arguments.integer("count", count, 0, 2**32)
+    arguments.integer("dim", dim, 1, 2**24)
+    arguments.integer("steps", steps, 1, 2**34)
+    arguments.integer("stream", stream, 0, 255)
+    arguments.stream_position(seed, step, first, count, device)
+    backend = backends.check(backend or backends.best(device.type), device.type)
+    return IMPLEMENTATIONS[backend].normal(
+        count, dim, steps, seed=seed, step=step, first=first, stream=stream, device=device
+    )

@@ -1,0 +1,50 @@
+"""weights -> x_0, or the whole history from x_T to x_0 (Ho 2020, Eq. 2 reversed)."""
+
+import torch
+from torch import Tensor
+
+from kernels import arguments, backends
+from kernels.reverse_process import compiled, vectorized
+
+IMPLEMENTATIONS = {"vectorized": vectorized, "compiled": compiled}
+
+
+def reverse_process(
+    weights: tuple[Tensor, ...],
+    betas: Tensor,
+    count: int,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    history: bool = False,
+    backend: str | None = None,
+) -> Tensor:
+    """Samples of a network with one hidden layer, x_T and the noise of every step from the stream.
+
+    Args:
+        weights: as in kernels.variational_bound.
+        betas: [T], whose length and nothing else matters here; not to be changed in place.
+        count: how many samples.
+        seed, first: place in the noise stream; `first` is the stream's index of the first sample.
+        history: whether to return every state.
+        backend: "vectorized", "compiled" or None for the best; the reference takes any network and has its own
+            function, kernels.reverse_process.reference.reverse_process.
+
+    Returns:
+        [count, D] float32, or with `history` [T+1, count, D] from x_T to x_0. On one backend and device a sample
+        depends on (seed, its index) alone, bit for bit.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
+    """
+    device = weights[0].device
+    backend = backends.check(backend or backends.best(device.type), device.type)
+    if backend not in IMPLEMENTATIONS:
+        raise ValueError(f"backend must be one of {', '.join(IMPLEMENTATIONS)}; got {backend!r}")
+    arguments.schedule(betas)
+    arguments.weights(weights, weights[0].shape[1] - 1, device)
+    arguments.integer("count", count, 0, 2**32)
+    arguments.stream_position(seed, 0, first, count, device)
+    with torch.no_grad():
+        detached = tuple(w.detach().contiguous() for w in weights)
+        return IMPLEMENTATIONS[backend].reverse_process(detached, betas, count, seed=seed, first=first, history=history)

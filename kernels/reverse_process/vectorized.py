@@ -1,0 +1,91 @@
+"""The reverse process of a block of samples, in plain torch, the networks as matrix products.
+
+Only the samples can be computed at the same time here: step t needs all of step t + 1. The noise is made a tile at a
+time. A group of four steps is the unit that backends iterate over.
+
+Limits for a (sample, step): 4 H (D + 1) + 20 operations, 4 D bytes read (the noise) and 4 D written.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from kernels import gaussian, tiles
+from kernels.noise.vectorized import normal_tile
+
+Weights = tuple[Tensor, ...]
+Group = Callable[..., tuple[Tensor, Tensor]]
+
+
+def group(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Four steps back in time.
+
+    Args:
+        x: [D, width].
+        eps: [4, D, width], in the order of t, as are
+        time, exists: [4]: t / (T + 1), and whether t <= T; steps that do not exist change nothing.
+
+    Returns:
+        x after the four steps, and the state after each of them, [4, D, width], the last step (smallest t) last.
+    """
+    dim = len(x)
+    states = []
+    for i in (3, 2, 1, 0):
+        mean, s = (
+            w2 @ torch.relu(w1[:, :dim] @ x + (w1[:, dim:] * time[i] + b1[:, None])) + b2[:, None]
+            for w1, b1, w2, b2 in (weights[:4], weights[4:])
+        )
+        x = torch.where(exists[i], mean + gaussian.std(s)[0] * eps[i], x)
+        states.append(x)
+    return x.clone(), torch.stack(states)
+
+
+def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
+    """All steps of a tile, backwards.
+
+    Args:
+        x: [D, width], x at the end of the tile.
+        eps: [4, groups, D, width], the groups backwards, as in
+        time, exists: [4, groups], see kernels.tiles.clock.
+
+    Returns:
+        The states, [groups, 4, D, width], from the end of the tile to its start.
+    """
+    history = []
+    for k in range(eps.shape[1]):
+        x, states = group(x, eps[:, k], time[:, k], exists[:, k], *weights)
+        history.append(states)
+    return torch.stack(history)
+
+
+def reverse_process(
+    weights: Weights,
+    betas: Tensor,
+    count: int,
+    *,
+    seed: int,
+    first: int,
+    history: bool,
+    normal_tile: tiles.NormalTile = normal_tile,
+    reverse_tile: tiles.TileFunction = reverse_tile,
+) -> Tensor:
+    """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
+    device, dim, hidden, steps = weights[0].device, len(weights[3]), len(weights[1]), len(betas)
+    out = torch.empty(steps + 1 if history else 1, count, dim, device=device)
+    terminal = tiles.TimeTile(start=0, steps=1, groups=2)  # not 1, for which the noise would be compiled anew
+    for block in tiles.blocks(first, count, dim, device, hidden):
+        x = tiles.noise(normal_tile, block, terminal, seed=seed, step=0, stream=tiles.TERMINAL)[0, 0]
+        x = x.view(dim, block.width).clone()  # a compiled scan would be compiled anew for a view of another base
+        if history:
+            out[0, block.rows] = x[:, block.columns].T
+        for tile in reversed(tiles.time_tiles(steps)):
+            eps = tiles.noise(normal_tile, block, tile, seed=seed, step=0, stream=tiles.REVERSE, backwards=True)
+            clock = tiles.clock(tile, steps, True, device)
+            states = reverse_tile(x, eps.unflatten(2, (dim, block.width)), *clock, *weights).flatten(0, 1)
+            x = states[-1].clone()
+            if history:
+                rows = slice(steps + 1 - tile.start - tile.steps, steps + 1 - tile.start)
+                out[rows, block.rows] = states[-tile.steps :, :, block.columns].transpose(1, 2)
+        out[-1, block.rows] = x[:, block.columns].T
+    return out if history else out[0]

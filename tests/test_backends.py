@@ -1,0 +1,89 @@
+"""Which backends exist, what is said of one that does not, and what an import needs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import oracle
+import pytest
+import torch
+
+import ddpm
+from kernels import backends, noise
+from kernels.forward_process import forward_process
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    backends.missing.cache_clear()
+    yield
+    backends.missing.cache_clear()
+
+
+def diffusion(backend: str | None = None, hidden: tuple[int, ...] = (4,)) -> ddpm.Diffusion:
+    return ddpm.Diffusion(ddpm.GaussianMLP(1, hidden), ddpm.Schedule.constant(5, 0.1), backend=backend)
+
+
+def test_all_are_available() -> None:
+    assert ddpm.backends() == {"reference": "available", "vectorized": "available", "compiled": "available"}
+    assert diffusion().backend == "compiled"
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_without_a_compiler() -> None:
+    assert ddpm.backends()["vectorized"] == "available"
+    said = "needs a C\\+\\+ compiler and 'no-such-compiler' is not on PATH: install it or set CXX"
+    with pytest.raises(RuntimeError, match=f"backend 'compiled' is not available: .*{said}"):
+        diffusion("compiled")
+    with pytest.raises(RuntimeError, match=said):
+        forward_process(oracle.points(3, 1), oracle.betas("constant", 5), backend="compiled")
+    with pytest.raises(RuntimeError, match=said):
+        noise.normal(3, backend="compiled")
+    # the best of those that remain, where none was named
+    assert diffusion().backend == "vectorized"
+    assert torch.equal(noise.normal(3), noise.normal(3, backend="vectorized"))
+
+
+@pytest.mark.parametrize("name", ["cuda", "", "Compiled"])
+def test_unknown_backend_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"backend must be one of .*, or None; got '{name}'"):
+        diffusion(name)
+
+
+def test_a_network_takes_the_backends_that_it_can() -> None:
+    deep = diffusion(hidden=(4, 4))
+    assert deep.backend == "reference"
+    for name in oracle.BACKENDS:
+        with pytest.raises(ValueError, match=f"backend '{name}' takes a ddpm.GaussianMLP with one hidden layer"):
+            diffusion(name, hidden=(4, 4))
+
+
+def test_import_needs_no_compiler_and_compiles_nothing() -> None:
+    code = (
+        "import ddpm, sys; assert 'triton' not in sys.modules; assert 'torch._inductor.compile_fx' not in sys.modules;"
+        "d = ddpm.Diffusion(ddpm.GaussianMLP(1), ddpm.Schedule.constant(5, 0.1)); print(d.backend, d.sample(3).shape)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": "", "CXX": "no-such-compiler"}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ran.stdout.split(maxsplit=1)[:1] == ["vectorized"], ran.stderr
+
+
+def test_another_package_called_kernels_is_detected(tmp_path: Path) -> None:
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    command = [sys.executable, "-c", "import ddpm"]
+    ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "ImportError: another distribution's package 'kernels'" in ran.stderr
+    assert str(tmp_path / "kernels") in ran.stderr
+
+
+def test_kernels_never_import_ddpm() -> None:
+    code = "import kernels.variational_bound, kernels.reverse_process, sys; assert 'ddpm' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)

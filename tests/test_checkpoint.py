@@ -1,0 +1,160 @@
+"""ddpm.save and ddpm.load: nothing is lost, nothing is pickled, and a bad file is named."""
+
+import json
+from pathlib import Path
+
+import oracle
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import ddpm
+
+
+def diffusion(backend: str = "vectorized") -> ddpm.Diffusion:
+    return ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), seed=1), ddpm.Schedule.linear(250, 1e-4, 0.02), backend=backend)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    ddpm.save(diffusion(), path)
+    return path
+
+
+@pytest.mark.parametrize("backend", ["vectorized", "compiled"])
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, backend: str) -> None:
+    x0, path = oracle.points(50, 1), tmp_path / "model.safetensors"
+    whole, first = diffusion(backend), diffusion(backend)
+    losses = ddpm.train(whole, x0, steps=20, seed=5, progress=False).losses
+    parts = [ddpm.train(first, x0, steps=10, seed=5, progress=False).losses]
+    ddpm.save(first, path)
+    second = ddpm.load(path, backend=backend)
+    assert (second.seed, second.iteration) == (5, 10)
+    parts.append(ddpm.train(second, x0, steps=10, seed=second.seed, progress=False).losses)
+    assert torch.equal(torch.cat(parts), losses)
+    for p, q in zip(whole.parameters(), second.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize(("dim", "hidden"), [(1, (4,)), (5, (33,)), (2, (8, 3))])
+def test_everything_comes_back(tmp_path: Path, dim: int, hidden: tuple[int, ...]) -> None:
+    model = ddpm.Diffusion(ddpm.GaussianMLP(dim, hidden, seed=2), ddpm.Schedule.cosine(50))
+    ddpm.save(model, tmp_path / "model.safetensors")
+    loaded = ddpm.load(str(tmp_path / "model.safetensors"))
+    assert isinstance(loaded.network, ddpm.GaussianMLP)
+    assert (loaded.network.dim, loaded.network.hidden) == (dim, hidden)
+    assert torch.equal(loaded.schedule.betas, model.schedule.betas)
+    assert loaded.backend == model.backend
+    for p, q in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_metadata_is_readable(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    said = json.loads(metadata["fused-ddpm"])
+    assert said["network"] == {"dim": 1, "hidden": [4]}
+    assert (said["version"], said["seed"], said["iteration"]) == (1, 0, 0)
+    assert "steps=250" in said["schedule"]
+
+
+def test_equal_models_are_equal_files(tmp_path: Path, path: Path) -> None:
+    ddpm.save(diffusion(), tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no model file .*missing\.safetensors"):
+        ddpm.load(tmp_path / "missing.safetensors")
+    with pytest.raises(FileNotFoundError, match="no model file"):
+        ddpm.load(tmp_path)
+
+
+# nothing, half of the length of the header, half of the header, all but one byte
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_truncated_file(path: Path, kept: int) -> None:
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole safetensors file"):
+        ddpm.load(path)
+
+
+def test_text_is_not_a_model(path: Path) -> None:
+    path.write_text("1,2\n3,4\n" * 100)
+    with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole safetensors file"):
+        ddpm.load(path)
+
+
+def test_a_foreign_model(path: Path) -> None:
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match=r"model\.safetensors' is not a model of fused-ddpm"):
+        ddpm.load(path)
+
+
+def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    with safe_open(path, framework="pt") as file:
+        said = json.loads(file.metadata()["fused-ddpm"])
+        return {name: file.get_tensor(name) for name in file.keys()}, said  # noqa: SIM118
+
+
+def test_a_later_version(path: Path) -> None:
+    tensors, said = contents(path)
+    save_file(tensors, path, {"fused-ddpm": json.dumps(said | {"version": 2})})
+    with pytest.raises(ValueError, match=r"model\.safetensors' has format version 2; this reads 1"):
+        ddpm.load(path)
+
+
+@pytest.mark.parametrize("missing", ["version", "network", "seed", "iteration"])
+def test_missing_metadata(path: Path, missing: str) -> None:
+    tensors, said = contents(path)
+    del said[missing]
+    save_file(tensors, path, {"fused-ddpm": json.dumps(said)})
+    with pytest.raises(ValueError, match=rf"model\.safetensors' is not a whole model of fused-ddpm.*{missing}"):
+        ddpm.load(path)
+
+
+def test_missing_tensors(path: Path) -> None:
+    tensors, said = contents(path)
+    metadata = {"fused-ddpm": json.dumps(said)}
+    save_file({name: t for name, t in tensors.items() if name != "schedule.betas"}, path, metadata)
+    with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole model of fused-ddpm.*schedule\.betas"):
+        ddpm.load(path)
+    save_file({name: t for name, t in tensors.items() if not name.endswith("bias")}, path, metadata)
+    with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole model of fused-ddpm.*state_dict"):
+        ddpm.load(path)
+
+
+@pytest.mark.parametrize("betas", [torch.tensor([0.1, 1.5]), torch.zeros(0), torch.tensor([1])])
+def test_impossible_betas_name_the_file(path: Path, betas: torch.Tensor) -> None:
+    tensors, said = contents(path)
+    save_file(tensors | {"schedule.betas": betas}, path, {"fused-ddpm": json.dumps(said)})
+    with pytest.raises(ValueError, match=r"model\.safetensors.*betas must"):
+        ddpm.load(path)
+
+
+def test_a_failed_save_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="no space left"):
+        ddpm.save(diffusion(), path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_other_networks_cannot_be_saved(tmp_path: Path) -> None:
+    class Other(torch.nn.Module):
+        dim = 1
+
+    with pytest.raises(ValueError, match=r"only a ddpm\.GaussianMLP can be saved; got Other"):
+        ddpm.save(ddpm.Diffusion(Other(), ddpm.Schedule.constant(5, 0.1)), tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_backend_is_named(path: Path) -> None:
+    with pytest.raises(ValueError, match=r"backend must be one of .*got 'jax'"):
+        ddpm.load(path, backend="jax")

@@ -1,0 +1,217 @@
+"""The noise stream: the right words, the right normals, and nothing shared between any two of them."""
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from oracle import BACKENDS, ulps
+from scipy.stats import kstest
+from torch import Tensor
+
+from kernels import noise
+from kernels.noise import reference, vectorized
+from kernels.tiles import signed
+
+MASK = 0xFFFFFFFF
+
+# Random123, tests/kat_vectors, philox4x32 with 10 rounds: counter, key, words
+PUBLISHED = [
+    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+]
+
+
+def reference_words(counter: list[int], key: list[int]) -> list[int]:
+    words = reference.philox(tuple(torch.tensor([c]) for c in counter), tuple(key))
+    return [int(word) for word in words]
+
+
+def vectorized_words(counter: list[int], key: list[int]) -> list[int]:
+    c, k = (tuple(torch.tensor([signed(v)], dtype=torch.int32) for v in values) for values in (counter, key))
+    return [int(word) & MASK for word in vectorized.philox(c, k)]
+
+
+def plain_words(counter: list[int], key: list[int]) -> list[int]:
+    """Philox4x32-10 on Python's integers, written from the paper and not from our code."""
+    a, b, c, d = counter
+    for i in range(10):
+        p, q = 0xD2511F53 * a, 0xCD9E8D57 * c
+        low, high = (key[0] + i * 0x9E3779B9) & MASK, (key[1] + i * 0xBB67AE85) & MASK
+        a, b, c, d = (q >> 32) ^ b ^ low, q & MASK, (p >> 32) ^ d ^ high, p & MASK
+    return [a, b, c, d]
+
+
+@pytest.mark.parametrize(("counter", "key", "words"), PUBLISHED)
+@pytest.mark.parametrize("philox", [reference_words, vectorized_words, plain_words])
+def test_published_words(
+    philox: Callable[[list[int], list[int]], list[int]], counter: str, key: str, words: str
+) -> None:
+    counter_, key_, words_ = ([int(word, 16) for word in text.split()] for text in (counter, key, words))
+    assert philox(counter_, key_) == words_
+
+
+@pytest.mark.parametrize("philox", [reference_words, vectorized_words])
+def test_words_of_random_counters(philox: Callable[[list[int], list[int]], list[int]]) -> None:
+    drawn = np.random.default_rng(0).integers(0, 2**32, size=(200, 6)).tolist()
+    for *counter, k0, k1 in drawn:
+        assert philox(counter, [k0, k1]) == plain_words(counter, [k0, k1])
+
+
+def exact_normals(count: int, dim: int, steps: int, *, seed: int, step: int, first: int, stream: int) -> np.ndarray:
+    """Section by section as the stream is defined, on Python's integers and NumPy's float64: [steps, count, dim]."""
+    out = np.empty((steps, count, dim))
+    key = [seed & MASK, (seed >> 32) & MASK]
+    for n, d, k in itertools.product(range(count), range(dim), range(-(-steps // 4))):
+        words = np.array(plain_words([first + n, k, step, stream << 24 | d], key), dtype=np.float64)
+        radius = np.sqrt(-2 * np.log((words[::2] + 0.5) / 2**32))
+        angle = 2 * np.pi * words[1::2] / 2**32
+        four = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1).ravel()
+        out[4 * k : 4 * k + 4, n, d] = four[: steps - 4 * k]
+    return out
+
+
+# The reference rounds once. The others round in the logarithm, the root, the angle, the polynomial and the product.
+@pytest.mark.parametrize(("backend", "most"), [("reference", 0.5001), ("vectorized", 6), ("compiled", 6)])
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"seed": 0, "step": 0, "first": 0, "stream": noise.FORWARD},
+        {"seed": 2**63 + 12345678901, "step": 999, "first": 1020, "stream": noise.REVERSE},
+        {"seed": -1, "step": 2**32 - 1, "first": 2**32 - 40, "stream": noise.DATA},
+    ],
+)
+@pytest.mark.parametrize(("count", "dim", "steps"), [(1, 1, 1), (40, 3, 37), (3, 5, 250)])
+def test_normals(backend: str, most: float, place: dict[str, int], count: int, dim: int, steps: int) -> None:
+    value = noise.normal(count, dim, steps, backend=backend, **place)
+    assert value.dtype == torch.float32
+    assert value.shape == (steps, count, dim)
+    assert ulps(value, exact_normals(count, dim, steps, **place)) <= most
+
+
+EXTREME_WORDS = [0, 1, 2, 255, 2**23, 2**24 + 1, 2**31 - 1, 2**31, 2**31 + 1, MASK - 2**24, MASK - 255, MASK - 1, MASK]
+
+
+def test_radius_at_the_ends() -> None:
+    word = torch.tensor([signed(w) for w in EXTREME_WORDS], dtype=torch.int32)
+    # the complement (2^32 - w - 1/2) is exact, so log1p keeps every digit where 1 - u is tiny
+    exact = np.sqrt([-2 * np.log1p(-(2**32 - w - 0.5) / 2**32) for w in EXTREME_WORDS])
+    radius = vectorized.radius(word)
+    assert ulps(radius, exact) <= 4
+    assert float(radius[0]) == pytest.approx(6.76, abs=0.005)  # sqrt(-2 log 2^-33): beyond 6.6 standard deviations
+    assert 0 < float(radius[-1]) < 2e-5
+
+
+def test_angle_at_the_ends_and_between_quadrants() -> None:
+    borders = [(q * 2**29 + offset) & MASK for q in range(8) for offset in (-1, 0, 1, 12345)]
+    word = torch.tensor([signed(w) for w in borders], dtype=torch.int32)
+    quarters = np.array([w % 2**30 == 0 for w in borders])
+    turns = np.array(borders, dtype=np.longdouble) * 2 * np.longdouble("3.14159265358979323846264338") / 2**32
+    for value, exact in zip(vectorized.cos_sin(word), (np.cos(turns), np.sin(turns)), strict=True):
+        exact = np.where(quarters, np.round(exact), exact).astype(np.float64)
+        assert np.array_equal(value.double().numpy()[quarters], exact[quarters])
+        assert ulps(value[torch.from_numpy(~quarters)], exact[~quarters]) <= 3
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def million(request: pytest.FixtureRequest) -> np.ndarray:
+    """A million normals, [steps, samples, dimensions] = [100, 2500, 4]."""
+    return noise.normal(2500, 4, 100, seed=1, backend=request.param).double().numpy()
+
+
+def test_moments(million: np.ndarray) -> None:
+    # The mean of x^k over n normals has the standard error sqrt((E x^2k - (E x^k)^2) / n); 5 of them allow one seed in
+    # two million to fail.
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs(np.mean(million**power) - moment) < 5 * np.sqrt(variance / million.size)
+
+
+def test_distribution(million: np.ndarray) -> None:
+    assert kstest(million.ravel(), "norm").pvalue > 1e-3
+    # each of the four places in a group comes from other words or from the other half of Box-Muller
+    for place in range(4):
+        assert kstest(million[place::4].ravel(), "norm").pvalue > 1e-3
+
+
+def test_tails(million: np.ndarray) -> None:
+    expected = million.size * 6.334e-5  # beyond 4 standard deviations
+    assert abs(np.sum(np.abs(million) > 4) - expected) < 5 * np.sqrt(expected)
+
+
+def assert_uncorrelated(x: np.ndarray, y: np.ndarray) -> None:
+    """Neither the numbers nor their squares, which share a radius or an angle if words are used twice."""
+    for p, q in ((x, y), (x**2, y**2)):
+        assert abs(np.corrcoef(p.ravel(), q.ravel())[0, 1]) < 5 / np.sqrt(x.size)
+
+
+def test_neighbours_are_uncorrelated(million: np.ndarray) -> None:
+    for lag in (1, 2, 3, 4):
+        assert_uncorrelated(million[lag:], million[:-lag])
+    assert_uncorrelated(million[:, 1:], million[:, :-1])
+    assert_uncorrelated(million[:, :, 1:], million[:, :, :-1])
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": 2}, {"seed": 1 + 2**32}, {"step": 1}, {"stream": noise.REVERSE}, {"stream": noise.DATA}]
+)
+def test_other_places_are_uncorrelated(other: dict[str, int]) -> None:
+    draw = {"seed": 1, "step": 0, "stream": noise.FORWARD, "backend": "vectorized"}
+    x, y = (noise.normal(2500, 4, 20, **place).double().numpy() for place in (draw, draw | other))
+    assert_uncorrelated(x, y)
+
+
+@pytest.mark.parametrize("backend", noise.IMPLEMENTATIONS)
+@pytest.mark.parametrize("first", [1, 500, 1020, 1024])
+def test_first_shifts(backend: str, first: int) -> None:
+    whole = noise.normal(1100, 2, 5, seed=3, backend=backend)
+    assert torch.equal(whole[:, first:], noise.normal(1100 - first, 2, 5, seed=3, first=first, backend=backend))
+
+
+@pytest.mark.parametrize("backend", noise.IMPLEMENTATIONS)
+def test_place_in_the_stream(backend: str) -> None:
+    def draw(**place: int | Tensor) -> Tensor:
+        return noise.normal(20, 2, 6, backend=backend, **place)
+
+    step = 2**31 - 1
+    for tensor in (torch.tensor(step), torch.tensor(step, dtype=torch.int32)):
+        assert torch.equal(draw(step=tensor), draw(step=step))
+    assert torch.equal(draw(seed=-5), draw(seed=2**64 - 5))  # the same 64 bits
+    different = [draw(), draw(seed=1), draw(seed=2**32), draw(step=1), draw(stream=noise.REVERSE), draw(first=1)]
+    for x, y in itertools.combinations(different, 2):
+        assert not torch.equal(x, y)
+
+
+@pytest.mark.parametrize("backend", noise.IMPLEMENTATIONS)
+def test_fewer_steps_or_dimensions_are_a_part_of_more(backend: str) -> None:
+    whole = noise.normal(20, 3, 300, backend=backend)
+    for dim, steps in ((1, 1), (2, 7), (3, 256)):
+        assert torch.equal(whole[:steps, :, :dim], noise.normal(20, dim, steps, backend=backend))
+
+
+@pytest.mark.parametrize("backend", noise.IMPLEMENTATIONS)
+def test_no_samples(backend: str) -> None:
+    assert noise.normal(0, 2, 3, backend=backend).shape == (3, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ({"count": -1}, ValueError, "count must be from 0"),
+        ({"count": 1.0}, TypeError, r"count must be an int; got 1\.0"),
+        ({"dim": 0}, ValueError, "dim must be from 1"),
+        ({"steps": 0}, ValueError, "steps must be from 1"),
+        ({"seed": 2**64}, ValueError, "seed must be from"),
+        ({"seed": True}, TypeError, "seed must be an int; got True"),
+        ({"step": -1}, ValueError, "step must be from 0"),
+        ({"step": torch.zeros(1, dtype=torch.int64)}, TypeError, "step must be an int or a 0-d int tensor"),
+        ({"step": torch.tensor(0.0)}, TypeError, "step must be an int or a 0-d int tensor"),
+        ({"first": 2**32}, ValueError, "first must be from 0"),
+        ({"stream": 256}, ValueError, "stream must be from 0"),
+        ({"backend": "cuda"}, ValueError, "backend must be one of .*; got 'cuda'"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        noise.normal(**{"count": 4} | arguments)

@@ -1,0 +1,108 @@
+"""ddpm.train: the tutorial's AdamW, resumable to the bit, honest when it fails, silent in a log."""
+
+import math
+
+import oracle
+import pytest
+import torch
+
+import ddpm
+
+
+def diffusion(backend: str = "vectorized") -> ddpm.Diffusion:
+    return ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), seed=1), ddpm.Schedule.constant(250, 0.02), backend=backend)
+
+
+def assert_same_weights(a: ddpm.Diffusion, b: ddpm.Diffusion) -> None:
+    for (name, p), q in zip(a.named_parameters(), b.parameters(), strict=True):
+        assert torch.equal(p, q), name
+
+
+def test_steps_are_those_of_a_loop_over_adamw() -> None:
+    trained, by_hand, x0 = diffusion(), diffusion(), oracle.points(50, 1)
+    losses = ddpm.train(trained, x0, steps=5, lr=0.02, weight_decay=0.1, seed=3, progress=False).losses
+    optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.02, weight_decay=0.1)
+    for step in range(5):
+        optimizer.zero_grad()
+        loss = by_hand.loss(x0, seed=3, step=step)
+        # fused and plain AdamW round differently in the last bits
+        assert float(losses[step]) == pytest.approx(loss.item(), rel=1e-5)
+        loss.backward()
+        optimizer.step()
+    for p, q in zip(trained.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_result() -> None:
+    model = diffusion()
+    result = ddpm.train(model, oracle.points(50, 1), steps=7, seed=3, progress=False)
+    assert result.losses.shape == (7,)
+    assert result.losses.dtype == torch.float32
+    assert (model.seed, model.iteration) == (3, 7)
+
+
+@pytest.mark.parametrize("backend", ["reference", "vectorized", "compiled"])
+def test_two_halves_are_the_whole(backend: str) -> None:
+    whole, halves, x0 = diffusion(backend), diffusion(backend), oracle.points(50, 1)
+    losses = ddpm.train(whole, x0, steps=20, progress=False).losses
+    parts = [ddpm.train(halves, x0, steps=10, progress=False).losses for _ in range(2)]
+    assert torch.equal(torch.cat(parts), losses)
+    assert_same_weights(whole, halves)
+
+
+def test_no_steps_change_nothing() -> None:
+    model = diffusion()
+    assert ddpm.train(model, oracle.points(5, 1), steps=0, progress=False).losses.shape == (0,)
+    assert_same_weights(model, diffusion())
+
+
+@pytest.mark.parametrize("backend", ["reference", "vectorized"])
+def test_a_loss_that_is_not_finite_stops_it(backend: str) -> None:
+    model, x0 = diffusion(backend), oracle.points(50, 1)
+    ddpm.train(model, x0, steps=3, progress=False)
+    with torch.no_grad():
+        model.network.mean[2].bias.fill_(3e38)  # its square overflows
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(FloatingPointError, match="the loss is inf at iteration 3"):
+        ddpm.train(model, x0, steps=3, progress=False)
+    assert model.iteration == 3
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_silent_in_a_log(capfd: pytest.CaptureFixture[str], progress: bool) -> None:
+    ddpm.train(diffusion(), oracle.points(5, 1), steps=3, progress=progress)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_bar_shows_the_loss_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    losses = ddpm.train(diffusion(), oracle.points(5, 1), steps=3).losses
+    shown = capsys.readouterr().err
+    assert "3/3" in shown
+    assert f"loss {float(losses[-1]):.4f}" in shown
+    ddpm.train(diffusion(), oracle.points(5, 1), steps=3, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ({"steps": -1}, ValueError, "steps must be from 0 .*got -1"),
+        ({"steps": 1.5}, TypeError, r"steps must be an int; got 1\.5"),
+        ({"lr": -1.0}, ValueError, r"lr must be finite and not negative; got -1\.0"),
+        ({"lr": math.nan}, ValueError, "lr must be finite and not negative; got nan"),
+        ({"weight_decay": math.inf}, ValueError, "weight_decay must be finite and not negative; got inf"),
+        ({"seed": 2**64}, ValueError, "seed must be from"),
+        ({"x0": torch.zeros(5, 2)}, ValueError, r"x0 must have shape \[N, 1\]"),
+        ({"x0": torch.full((5, 1), torch.nan)}, ValueError, "x0 must be finite; 5 of"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Exception], said: str) -> None:
+    model = diffusion()
+    with pytest.raises(error, match=said):
+        ddpm.train(model, **{"x0": oracle.points(5, 1), "progress": False} | arguments)
+    assert model.iteration == 0
+    assert_same_weights(model, diffusion())
