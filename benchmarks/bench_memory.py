@@ -23,7 +23,7 @@ def resident(field: str) -> float:
 
 def measure(rival: str, count: int) -> float:
     """MB at the peak of one call, beyond what the process held before it."""
-    from bench_variational_bound import build, gradients
+    from bench_variational_bound import build, differentiate
 
     from kernels.variational_bound import reference
 
@@ -32,9 +32,9 @@ def measure(rival: str, count: int) -> float:
     def bound(n: int) -> None:
         if rival == "tutorial":
             betas = diffusion.schedule.betas.float()
-            gradients(diffusion, lambda: reference.variational_bound(diffusion.network, x0[:n], betas))
+            differentiate(diffusion, lambda: reference.variational_bound(diffusion.network, x0[:n], betas))
         else:
-            gradients(diffusion, lambda: diffusion.loss(x0[:n]))
+            differentiate(diffusion, lambda: diffusion.loss(x0[:n]))
 
     bound(1)  # compiles
     gc.collect()

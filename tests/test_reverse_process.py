@@ -143,6 +143,14 @@ def test_no_samples(backend: str, history: bool, shape: tuple[int, ...]) -> None
     assert reverse_process(weights, betas, 0, history=history, backend=backend).shape == shape
 
 
+@pytest.mark.parametrize("backend", oracle.BACKENDS)
+def test_autocast_changes_nothing(backend: str) -> None:
+    weights, betas = oracle.weights(2, 7), oracle.betas("constant", 37)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = reverse_process(weights, betas, 100, backend=backend)
+    assert torch.equal(under, reverse_process(weights, betas, 100, backend=backend))
+
+
 def test_no_gradient() -> None:
     weights = tuple(w.requires_grad_() for w in oracle.weights(1, 4))
     assert not reverse_process(weights, oracle.betas("constant", 5), 3, backend="vectorized").requires_grad

@@ -215,6 +215,15 @@ def test_no_gradient_where_none_is_wanted() -> None:
     assert weights[1].grad is None
 
 
+@pytest.mark.parametrize("backend", oracle.BACKENDS)
+def test_autocast_changes_nothing(backend: str) -> None:
+    # the matrix products of (5, 7) would run in bfloat16
+    x0, betas, weights = oracle.points(100, 5), oracle.betas("constant", 37), oracle.weights(5, 7)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = bound(weights, x0, betas, backend=backend)
+    assert all(torch.equal(a, b) for a, b in zip(under, bound(weights, x0, betas, backend=backend), strict=True))
+
+
 def test_differentiating_twice_is_refused() -> None:
     # as in a gradient penalty, whose share of the gradient must not go missing without a word
     weights = leaves()

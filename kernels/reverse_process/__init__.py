@@ -45,6 +45,6 @@ def reverse_process(
     arguments.weights(weights, weights[0].shape[1] - 1, device)
     arguments.integer("count", count, 0, 2**32)
     arguments.stream_position(seed, 0, first, count, device)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         detached = tuple(w.detach().contiguous() for w in weights)
         return IMPLEMENTATIONS[backend].reverse_process(detached, betas, count, seed=seed, first=first, history=history)

@@ -18,7 +18,8 @@ class VariationalBound(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, backend: str, x0: Tensor, betas: Tensor, place: dict[str, Any], *weights: Tensor) -> Tensor:
         detached = tuple(w.detach().contiguous() for w in weights)
-        found = IMPLEMENTATIONS[backend].bound_and_gradients(x0.detach(), detached, betas, **place)
+        with torch.autocast(x0.device.type, enabled=False):  # float32 is what the op promises
+            found = IMPLEMENTATIONS[backend].bound_and_gradients(x0.detach(), detached, betas, **place)
         ctx.save_for_backward(found, *weights)
         return found[-1].clone()
 
