@@ -53,7 +53,7 @@ def train(
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": diffusion.optimizer_state, "param_groups": groups})
 
-    losses = torch.empty(steps)
+    losses = torch.empty(steps, dtype=torch.float32)
     diffusion.seed = seed
     try:
         # disable=None: silent unless standard error is a terminal

@@ -39,7 +39,8 @@ class Kernel:
 
     def __call__(self, *tensors: Tensor) -> Any:
         shapes = tuple(tensor.shape for tensor in tensors)
-        key = (tensors[0].device, tuple(map(shapes.index, shapes)) if self.dynamic else shapes)
+        pattern = tuple(map(shapes.index, shapes)) if self.dynamic else shapes
+        key = (tensors[0].device, torch.get_num_threads(), torch.get_default_dtype(), pattern)
         kernel = self.compiled.get(key)
         if kernel is None:
             kernel = self.compiled[key] = self._compile()

@@ -189,7 +189,7 @@ def _round_products(factors: Tensor) -> Tensor:
     Rounded one by one, the error of their product, which is the same for every sample, would walk at random with t
     (measured: gradients twice as far from float64).
     """
-    rounded, behind = torch.empty(len(factors)), 1.0
+    rounded, behind = torch.empty(len(factors), dtype=torch.float32), 1.0
     for i, factor in enumerate(factors.tolist()):
         rounded[i] = factor * behind
         behind *= factor / float(rounded[i])

@@ -239,3 +239,24 @@ def test_the_global_generator_is_neither_read_nor_moved() -> None:
         values.append(run())
         assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(*values, strict=True))
+
+
+def test_the_default_dtype_changes_nothing() -> None:
+    def run() -> list[Tensor]:
+        found = []
+        for model in models:
+            loss = model.loss(x0)
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+            found += [loss.detach(), *gradients, model.forward_process(x0), model.sample(20)]
+        return found
+
+    x0, models = oracle.points(20, 5), [diffusion(backend, dim=5) for backend in oracle.BACKENDS]
+    expected = run()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = run()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for a, b in zip(expected, found, strict=True):
+        assert b.dtype == torch.float32
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(a.abs().max()))

@@ -55,7 +55,7 @@ def forward_process(
 ) -> Tensor:
     """x_0 ... x_T of x0 [N, D], [T+1, N, D]."""
     count, dim = x0.shape
-    trajectory = torch.empty(len(betas) + 1, count, dim, device=x0.device)
+    trajectory = torch.empty(len(betas) + 1, count, dim, dtype=torch.float32, device=x0.device)
     trajectory[0] = x0
     chains = tiles.chains(betas, x0.device)
     for block in tiles.blocks(first, count, dim, x0.device):

@@ -44,7 +44,8 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
 
 def radius(word: Tensor) -> Tensor:
     """sqrt(-2 log u) with u = (word + 1/2) 2^-32, the word unsigned."""
-    f, exponent = split_exponent(word.float() + torch.where(word < 0, 2.0**32, 0.0) + 0.5)
+    value = word.float()
+    f, exponent = split_exponent(torch.where(word < 0, value + 2.0**32, value) + 0.5)
     # near u = 1 the sum above has lost the digits of 1 - u; the complement of the word still has them
     f = torch.where(exponent == 32, ((~word).float() + 0.5) * -(2.0**-32), f)
     return torch.sqrt(-2 * log_fraction(f, exponent - 32))
@@ -100,7 +101,7 @@ def normal(
     normal_tile: tiles.NormalTile = normal_tile,
 ) -> Tensor:
     """Standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
-    out = torch.empty(steps, count, dim, device=device)
+    out = torch.empty(steps, count, dim, dtype=torch.float32, device=device)
     for block in tiles.blocks(first, count, dim, device):
         for tile in tiles.time_tiles(steps):
             noise = tiles.noise(normal_tile, block, tile, seed=seed, step=step, stream=stream)

@@ -72,7 +72,7 @@ def reverse_process(
 ) -> Tensor:
     """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
     device, dim, hidden, steps = weights[0].device, len(weights[3]), len(weights[1]), len(betas)
-    out = torch.empty(steps + 1 if history else 1, count, dim, device=device)
+    out = torch.empty(steps + 1 if history else 1, count, dim, dtype=torch.float32, device=device)
     terminal = tiles.TimeTile(start=0, steps=1, groups=2)  # not 1, for which the noise would be compiled anew
     for block in tiles.blocks(first, count, dim, device, hidden):
         x = tiles.noise(normal_tile, block, terminal, seed=seed, step=0, stream=tiles.TERMINAL)[0, 0]
