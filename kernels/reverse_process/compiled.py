@@ -3,7 +3,8 @@
 The scan is a loop in the generated wrapper, so that code size and compile time do not grow with T. Each of its
 iterations costs 6 us, whatever it does. Small networks therefore have their units unrolled, as in the variational
 bound, and GROUPS groups too: a state stays in registers for 8 steps. What remains is latency: each step waits for the
-one before, 130 cycles of it, and a core looks ahead over little more than one vector of samples.
+one before, some 130 cycles by the latencies of its operations, and a core looks ahead over little more than one vector
+of samples.
 
 Limits for a (sample, step): 4 H (D + 1) + 60 operations, 4 D bytes read (the noise) and 4 D written.
 """
