@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 
 def integer(name: str, value: object, low: int, high: int) -> None:
@@ -47,22 +46,16 @@ def float32(name: str, x: Tensor, backend: str) -> None:
         raise TypeError(f"{name} must be float32 for backend {backend!r}; got {x.dtype}")
 
 
-_schedules = WeakTensorKeyDictionary()
-
-
 def schedule(betas: object) -> None:
-    """Raise unless `betas` is a float [T] tensor with T >= 1 and every beta in (0, 1); looks at a tensor once."""
+    """Raise unless `betas` is a float [T] tensor with T >= 1 and every beta in (0, 1)."""
     if not isinstance(betas, Tensor):
         raise TypeError(f"betas must be a torch.Tensor; got {type(betas).__name__}")
-    if betas in _schedules:
-        return
     if not betas.dtype.is_floating_point:
         raise TypeError(f"betas must have a floating dtype; got {betas.dtype}")
     if betas.dim() != 1 or len(betas) == 0:
         raise ValueError(f"betas must have shape [T] with T >= 1; got {list(betas.shape)}")
     if not bool(((betas > 0) & (betas < 1)).all()):
         raise ValueError(f"betas must lie in (0, 1); got values from {float(betas.min())} to {float(betas.max())}")
-    _schedules[betas] = True
 
 
 def weights(tensors: tuple[Tensor, ...], dim: int, device: torch.device) -> None:

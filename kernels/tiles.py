@@ -155,7 +155,8 @@ def chains(betas: Tensor, device: torch.device) -> tuple[Chain, ...]:
     Raises:
         TypeError, ValueError: not a float tensor of shape [T] with T >= 1 and values in (0, 1).
     """
-    arguments.schedule(betas)
+    if betas not in _chains:
+        arguments.schedule(betas)  # here, so that a schedule is checked once and not at every call
     per_device = _chains.setdefault(betas, {})
     if device not in per_device:
         per_device[device] = tuple(_chain(betas.double().cpu(), tile, device) for tile in time_tiles(len(betas)))

@@ -77,6 +77,13 @@ def test_a_schedule_keeps_its_own_betas() -> None:
     assert float(schedule.betas[0]) == pytest.approx(0.1)
 
 
+def test_betas_are_checked_each_time() -> None:
+    betas = torch.tensor([0.1, 0.2])
+    ddpm.Schedule.from_betas(betas)
+    with pytest.raises(ValueError, match=r"betas must lie in \(0, 1\)"):
+        ddpm.Schedule.from_betas(betas.add_(1))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
