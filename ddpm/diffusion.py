@@ -9,18 +9,22 @@ from ddpm.networks import GaussianMLP
 from ddpm.schedule import Schedule
 from kernels import arguments, backends, noise
 from kernels.forward_process import forward_process
+from kernels.launch import takes
+from kernels.reverse_process import any_network as any_reverse_process
+from kernels.reverse_process import reference as reference_reverse_process
 from kernels.reverse_process import reverse_process
-from kernels.reverse_process.reference import reverse_process as reference_reverse_process
-from kernels.variational_bound import variational_bound
-from kernels.variational_bound.reference import variational_bound as reference_variational_bound
+from kernels.variational_bound import any_network as any_variational_bound
+from kernels.variational_bound import bound_and_gradients, split, variational_bound
+from kernels.variational_bound import reference as reference_variational_bound
 
 
 class Diffusion(nn.Module):
     """A denoising diffusion probabilistic model (Ho 2020).
 
     Args:
-        network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]), with an int attribute `dim`. A GaussianMLP with
-            one hidden layer runs on every backend, any other network on the reference.
+        network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]), with an int attribute `dim`, treating every row
+            alike. A GaussianMLP with one hidden layer (on Triton up to D = 8 and H = 64) is part of a fused kernel;
+            any other network is called by it, a chunk of time or a step at a time.
         schedule: the betas.
         backend: a name, or None for the best that the network and its device allow.
 
@@ -28,7 +32,7 @@ class Diffusion(nn.Module):
         seed, iteration, optimizer_state: where training stands (see ddpm.train).
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that cannot run here or with this network.
+        TypeError, ValueError, RuntimeError: a bad argument, or a backend that cannot run here.
     """
 
     def __init__(self, network: nn.Module, schedule: Schedule, backend: str | None = None) -> None:
@@ -45,11 +49,6 @@ class Diffusion(nn.Module):
         self._backend = backend
         if backend is not None:
             backends.check(backend, self._device().type)
-            if backend != "reference" and self._weights() is None:
-                raise ValueError(
-                    f"backend {backend!r} takes a ddpm.GaussianMLP with one hidden layer; this network runs on "
-                    "backend 'reference'"
-                )
 
     def _weights(self) -> tuple[Tensor, ...] | None:
         return self.network.weights() if isinstance(self.network, GaussianMLP) else None
@@ -66,7 +65,15 @@ class Diffusion(nn.Module):
     def _chosen(self, weights: tuple[Tensor, ...] | None) -> str:
         if self._backend is not None:
             return self._backend
-        return "reference" if weights is None else backends.best(weights[0].device.type)
+        if weights is None and any(p.dtype != torch.float32 for p in self.network.parameters()):
+            return "reference"
+        return backends.best(self._device(weights).type)
+
+    def _is_fused(self, weights: tuple[Tensor, ...] | None, backend: str) -> bool:
+        """Whether the network is part of the backend's kernels."""
+        if weights is None or backend == "reference":
+            return False
+        return backend != "triton" or takes(self.dim, len(weights[1]))
 
     def _check(self, x0: Tensor, weights: tuple[Tensor, ...] | None) -> None:
         """Raise unless x0 is where the network is and as wide as it; the ops check the rest."""
@@ -113,12 +120,37 @@ class Diffusion(nn.Module):
         betas, weights = self.schedule.betas, self._weights()
         self._check(x0, weights)
         backend = self._chosen(weights)
-        if weights is None or backend == "reference":
+        place: dict[str, Any] = {"seed": seed, "step": step, "first": first}
+        if backend == "reference":
             arguments.points("x0", x0)
             arguments.stream_position(seed, step, first, len(x0), x0.device)
-            eps = self._noise(len(x0), len(betas), x0.dtype, seed=seed, step=step, first=first)
-            return reference_variational_bound(self._network, x0, betas, eps)
-        return variational_bound(x0, weights, betas, seed=seed, step=step, first=first, backend=backend)
+            eps = self._noise(len(x0), len(betas), x0.dtype, **place)
+            return reference_variational_bound.variational_bound(self._network, x0, betas, eps)
+        if weights is not None and self._is_fused(weights, backend):
+            return variational_bound(x0, weights, betas, backend=backend, **place)
+        arguments.points("x0", x0)
+        arguments.float32("x0", x0, backend)
+        parameters = tuple(p for p in self.network.parameters() if p.requires_grad)
+        return any_variational_bound.variational_bound(self._network, parameters, x0, betas, backend=backend, **place)
+
+    def backward(self, x0: Tensor, seed: int = 0, step: int | Tensor = 0, first: int = 0) -> Tensor:
+        """The loss, detached, with its gradient in the `grad` of every parameter, where it replaces what was there.
+
+        As loss(...).backward() after zero_grad(), but without autograd where the gradients come from a kernel anyway.
+        """
+        weights = self._weights()
+        backend = self._chosen(weights)
+        if weights is not None and self._is_fused(weights, backend) and all(w.requires_grad for w in weights):
+            self._check(x0, weights)
+            betas = self.schedule.betas
+            found = bound_and_gradients(x0, weights, betas, seed=seed, step=step, first=first, backend=backend)
+            for weight, gradient in zip(weights, split(found, weights), strict=True):
+                weight.grad = gradient
+            return found[-1]
+        self.zero_grad(set_to_none=True)
+        loss = self.loss(x0, seed=seed, step=step, first=first)
+        loss.backward()
+        return loss.detach()
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, first: int = 0, history: bool = False) -> Tensor:
@@ -129,13 +161,18 @@ class Diffusion(nn.Module):
         """
         betas, weights = self.schedule.betas, self._weights()
         backend = self._chosen(weights)
-        if weights is not None and backend != "reference":
-            return reverse_process(weights, betas, count, seed=seed, first=first, history=history, backend=backend)
+        place: dict[str, Any] = {"seed": seed, "first": first}
+        if weights is not None and self._is_fused(weights, backend):
+            return reverse_process(weights, betas, count, history=history, backend=backend, **place)
         arguments.integer("count", count, 0, 2**32)
         arguments.stream_position(seed, 0, first, count, self._device())
+        if backend != "reference":
+            return any_reverse_process.reverse_process(
+                self._network, self.dim, len(betas), count, history=history, backend=backend, device=self._device(),
+                **place,
+            )  # fmt: skip
         dtype = next((p.dtype for p in self.network.parameters()), torch.float32)
-        place = {"seed": seed, "first": first}
         x = self._noise(count, 1, dtype, stream=noise.TERMINAL, **place)[0]
         eps = self._noise(count, len(betas), dtype, stream=noise.REVERSE, **place)
-        states = reference_reverse_process(self._network, x, len(betas), eps)
+        states = reference_reverse_process.reverse_process(self._network, x, len(betas), eps)
         return states if history else states[-1]

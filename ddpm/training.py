@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ddpm.cuda_graph import capture, on_side_stream, train_on_device
 from ddpm.diffusion import Diffusion
 from kernels import arguments
 
@@ -48,26 +49,37 @@ def train(
     for name, value in (("lr", lr), ("weight_decay", weight_decay)):
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be finite and not negative; got {value}")
-    optimizer = torch.optim.AdamW(diffusion.network.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    on_device = isinstance(x0, Tensor) and x0.is_cuda
+    optimizer = torch.optim.AdamW(
+        diffusion.network.parameters(), lr=lr, weight_decay=weight_decay, fused=True, capturable=on_device
+    )
     if diffusion.optimizer_state is not None:
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": diffusion.optimizer_state, "param_groups": groups})
 
-    losses = torch.empty(steps, dtype=torch.float32)
     diffusion.seed = seed
     try:
         # disable=None: silent unless standard error is a terminal
-        with tqdm(range(steps), desc="train", unit="step", disable=None if progress else True) as bar:
-            for i in bar:
-                optimizer.zero_grad(set_to_none=True)
-                loss = diffusion.loss(x0, seed=seed, step=diffusion.iteration)
-                losses[i] = value = loss.item()
-                if not math.isfinite(value):
-                    raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
-                loss.backward()
-                optimizer.step()
-                diffusion.iteration += 1
-                bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
+        with tqdm(total=steps, desc="train", unit="step", disable=None if progress else True) as bar:
+            if on_device:
+                arguments.finite("x0", x0)
+                with on_side_stream(x0.device):
+                    return TrainingResult(train_on_device(diffusion, optimizer, x0, steps, seed, bar, capture))
+            return TrainingResult(_train(diffusion, optimizer, x0, steps, seed, bar))
     finally:
         diffusion.optimizer_state = optimizer.state_dict()["state"]
-    return TrainingResult(losses)
+
+
+def _train(
+    diffusion: Diffusion, optimizer: torch.optim.Optimizer, x0: Tensor, steps: int, seed: int, bar: tqdm
+) -> Tensor:
+    losses = torch.empty(steps, dtype=torch.float32)
+    for i in range(steps):
+        losses[i] = value = diffusion.backward(x0, seed=seed, step=diffusion.iteration).item()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
+        optimizer.step()
+        diffusion.iteration += 1
+        bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
+        bar.update()
+    return losses

@@ -28,16 +28,43 @@ def stream_position(seed: object, step: object, first: object, count: int, devic
 
 
 def points(name: str, x: object) -> None:
-    """Raise unless `x` is a non-empty finite [N, D] float tensor."""
+    """Raise unless `x` is a non-empty [N, D] float tensor, and on the CPU a finite one.
+
+    To ask a CUDA device would be to wait for it, at every call; what is not finite there makes the loss so too.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor; got {type(x).__name__}")
     if not x.dtype.is_floating_point:
         raise TypeError(f"{name} must have a floating dtype; got {x.dtype}")
     if x.dim() != 2 or x.numel() == 0:
         raise ValueError(f"{name} must have shape [N, D] with N >= 1 and D >= 1; got {list(x.shape)}")
+    if x.device.type == "cpu":
+        finite(name, x)
+
+
+def finite(name: str, x: Tensor) -> None:
+    """Raise unless every value of `x` is finite."""
     # one sum finds nearly always that all is well; it overflows now and then where all is
     if not math.isfinite(float(x.detach().sum())) and not bool(torch.isfinite(x).all()):
         raise ValueError(f"{name} must be finite; {int((~torch.isfinite(x)).sum())} of its values are not")
+
+
+def elements(tensors: dict[str, object]) -> None:
+    """Raise unless `tensors` are float tensors of one shape, not empty and not 0-d, one dtype and one device."""
+    first_name, first = next(iter(tensors.items()))
+    for name, x in tensors.items():
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor; got {type(x).__name__}")
+        if not x.dtype.is_floating_point:
+            raise TypeError(f"{name} must have a floating dtype; got {x.dtype}")
+        if x.dim() == 0 or x.numel() == 0:
+            raise ValueError(f"{name} must have shape [N, ...] and at least one element; got {list(x.shape)}")
+        assert isinstance(first, Tensor)
+        for what in ("shape", "dtype", "device"):
+            if getattr(x, what) != getattr(first, what):
+                raise ValueError(
+                    f"{name} must have the {what} of {first_name}, {getattr(first, what)}; got {getattr(x, what)}"
+                )
 
 
 def float32(name: str, x: Tensor, backend: str) -> None:

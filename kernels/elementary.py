@@ -12,6 +12,12 @@ import math
 import torch
 from torch import Tensor
 
+# log(1 + x) = x + x^2 (c0 + c1 x + ...) on [0, 1]
+LOG1P_UNIT = (
+    *(-0.499999328, 0.333305113, -0.249585875, 0.196954007, -0.153553968),
+    *(0.106805562, -0.0576644511, 0.0202045886, -0.00331847334),
+)
+
 
 def polynomial(x: Tensor, *coefficients: float) -> Tensor:
     """c0 + c1 x + c2 x^2 + ... by Estrin's scheme: neighbours in pairs, so that few multiply-adds wait for others."""
@@ -54,12 +60,7 @@ def reciprocal_and_log(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def log1p_unit(x: Tensor) -> Tensor:
     """log(1 + x) for x in [0, 1], without a division."""
-    tail = polynomial(
-        x,
-        *(-0.499999328, 0.333305113, -0.249585875, 0.196954007, -0.153553968),
-        *(0.106805562, -0.0576644511, 0.0202045886, -0.00331847334),
-    )
-    return x + x * x * tail
+    return x + x * x * polynomial(x, *LOG1P_UNIT)
 
 
 def exp_negative(x: Tensor) -> Tensor:

@@ -17,9 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from kernels import arguments
+from kernels.schedules import per_schedule, round_products
 
 NormalTile = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 TileFunction = Callable[..., Tensor]
@@ -143,24 +142,10 @@ class Chain(NamedTuple):
     decay: Tensor
 
 
-_chains = WeakTensorKeyDictionary()
-
-
+@per_schedule
 def chains(betas: Tensor, device: torch.device) -> tuple[Chain, ...]:
-    """The constants of every time tile, computed once for a schedule and a device.
-
-    Args:
-        betas: [T]; must not be changed in place afterwards.
-
-    Raises:
-        TypeError, ValueError: not a float tensor of shape [T] with T >= 1 and values in (0, 1).
-    """
-    if betas not in _chains:
-        arguments.schedule(betas)  # here, so that a schedule is checked once and not at every call
-    per_device = _chains.setdefault(betas, {})
-    if device not in per_device:
-        per_device[device] = tuple(_chain(betas.double().cpu(), tile, device) for tile in time_tiles(len(betas)))
-    return per_device[device]
+    """The constants of every time tile."""
+    return tuple(_chain(betas.double().cpu(), tile, device) for tile in time_tiles(len(betas)))
 
 
 def _chain(betas: Tensor, tile: TimeTile, device: torch.device) -> Chain:
@@ -177,24 +162,11 @@ def _chain(betas: Tensor, tile: TimeTile, device: torch.device) -> Chain:
         return values.float().view(tile.groups, 4, 1).transpose(0, 1).contiguous().to(device)
 
     return Chain(
-        scale=tile_rows(_round_products(scale)),
+        scale=tile_rows(round_products(scale)),
         noise_scale=tile_rows(torch.sqrt(padded)),
-        factor=_round_products(scale.view(-1, 4).prod(dim=1)).view(-1, 1).to(device),
+        factor=round_products(scale.view(-1, 4).prod(dim=1)).view(-1, 1).to(device),
         decay=decay.float().to(device),
     )
-
-
-def _round_products(factors: Tensor) -> Tensor:
-    """float32 factors, each rounded so as to make up for the rounding of those before it.
-
-    Rounded one by one, the error of their product, which is the same for every sample, would walk at random with t
-    (measured: gradients twice as far from float64).
-    """
-    rounded, behind = torch.empty(len(factors), dtype=torch.float32), 1.0
-    for i, factor in enumerate(factors.tolist()):
-        rounded[i] = factor * behind
-        behind *= factor / float(rounded[i])
-    return rounded
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,8 +1,10 @@
 """What the tests of several ops share: the oracle's network, schedules, and the measure of an error."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -10,6 +12,12 @@ from torch.nn import functional
 from kernels.variational_bound.reference import Network
 
 BACKENDS = ("vectorized", "compiled")
+FUSED = (*BACKENDS, pytest.param("triton", marks=pytest.mark.triton))
+ALL = ("reference", *FUSED)
+
+# Triton's tests run in a process of their own with TRITON_INTERPRET=1, and where there is a CUDA device on that.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+TRITON = INTERPRETED or torch.cuda.is_available()
 
 # The grid of every equality test: one dimension and several; widths below, at and above what compiled kernels unroll;
 # one sample, two, a part of a block, and a last block that is nearly empty; less than a group of four steps, some
@@ -19,7 +27,36 @@ WIDTHS = (1, 4, 7, 33)
 COUNTS = (1, 2, 1000, 1003)
 STEPS = (1, 2, 37, 250)
 
+# Triton's grid, small because its interpreter is slow: samples below, at and above the widths of a block (32 samples
+# or 1, and 8, 4 or 2 for wide networks), part of a group of steps and of a tile of time, and for each dimension
+# networks that are unrolled and networks that are not.
+TRITON_CASES = [
+    (1, 1, 1, 1),
+    (1, 4, 1, 5),
+    (1, 4, 9, 150),
+    (1, 7, 31, 5),
+    (1, 12, 4, 2),
+    (1, 16, 9, 5),
+    (1, 33, 8, 37),
+    (2, 4, 33, 37),
+    (2, 7, 7, 2),
+    (2, 33, 3, 5),
+    (3, 4, 5, 37),
+    (3, 7, 4, 2),
+    (8, 1, 3, 5),
+    (8, 16, 9, 1),
+    (8, 33, 4, 37),
+    (5, 64, 5, 5),
+]
+
 SCHEDULES = ("constant", "linear", "cosine", "extreme")
+
+
+def device(backend: str) -> torch.device:
+    """Where a backend is tested: Triton on CUDA unless it is interpreted, the others where TEST_DEVICE says."""
+    if backend == "triton":
+        return torch.device("cpu" if INTERPRETED else "cuda")
+    return torch.device(os.environ.get("TEST_DEVICE", "cpu"))
 
 
 def betas(name: str, steps: int) -> Tensor:
@@ -55,7 +92,7 @@ def draws(count: int, steps: int) -> range:
     draws the backends' mean errors there are 0.96 of the reference's in the median and 1.6 at the most; so few numbers
     need more draws, not a wider tolerance.
     """
-    if count <= 2:
+    if count <= 3:
         return range(32 if steps <= 2 else 8 if steps < 100 else 4)
     return range(4 if steps <= 2 else 1)
 

@@ -1,5 +1,6 @@
 """Which backends exist, what is said of one that does not, and what an import needs."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -30,8 +31,46 @@ def diffusion(backend: str | None = None, hidden: tuple[int, ...] = (4,)) -> ddp
 
 
 def test_all_are_available() -> None:
-    assert ddpm.backends() == {"reference": "available", "vectorized": "available", "compiled": "available"}
+    found = ddpm.backends()
+    assert [name for name, why in found.items() if why == "available"][:3] == ["reference", "vectorized", "compiled"]
+    assert list(found)[3:] == ["triton"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a CUDA device")
+def test_triton_needs_a_device() -> None:
     assert diffusion().backend == "compiled"
+    said = "backend 'triton' is not available: it needs a CUDA device, and the tensors are on 'cpu'"
+    with pytest.raises(RuntimeError, match=said):
+        diffusion("triton")
+    with pytest.raises(RuntimeError, match=said):
+        forward_process(oracle.points(3, 1), oracle.betas("constant", 5), backend="triton")
+
+
+@pytest.fixture
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    backends.missing.cache_clear()
+    yield monkeypatch
+    backends.missing.cache_clear()
+
+
+def test_triton_takes_the_cpu_where_it_is_interpreted(interpreted: pytest.MonkeyPatch) -> None:
+    assert backends.missing("triton") is None
+    assert backends.best() == "compiled"  # the interpreter is slow: only for who asks for it
+
+
+def test_triton_missing_or_too_old(interpreted: pytest.MonkeyPatch) -> None:
+    interpreted.setattr(importlib.metadata, "version", lambda name: "3.5.1")
+    with pytest.raises(RuntimeError, match=r"needs Triton 3\.6 or later, and 3\.5\.1 is installed"):
+        backends.check("triton")
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    backends.missing.cache_clear()
+    interpreted.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(RuntimeError, match="Triton is not installed: pip install triton"):
+        backends.check("triton")
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -55,12 +94,9 @@ def test_unknown_backend_is_named(name: str) -> None:
         diffusion(name)
 
 
-def test_a_network_takes_the_backends_that_it_can() -> None:
-    deep = diffusion(hidden=(4, 4))
-    assert deep.backend == "reference"
-    for name in oracle.BACKENDS:
-        with pytest.raises(ValueError, match=f"backend '{name}' takes a ddpm.GaussianMLP with one hidden layer"):
-            diffusion(name, hidden=(4, 4))
+def test_any_network_takes_the_best_backend() -> None:
+    assert diffusion(hidden=(4, 4)).backend == diffusion().backend
+    assert diffusion(hidden=(4, 4)).double().backend == "reference"  # the only one in float64
 
 
 def test_import_needs_no_compiler_and_compiles_nothing() -> None:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import ddpm
-from kernels import backends
 
 SCHEDULE = ddpm.Schedule.linear(steps=2, beta_start=0.02, beta_end=0.3)
 
 
 def diffusion(backend: str = "vectorized", dim: int = 2, hidden: tuple[int, ...] = (1,)) -> ddpm.Diffusion:
-    return ddpm.Diffusion(ddpm.GaussianMLP(dim, hidden, seed=1), SCHEDULE, backend=backend)
+    network = ddpm.GaussianMLP(dim, hidden, seed=1).to(oracle.device(backend))
+    return ddpm.Diffusion(network, SCHEDULE, backend=backend)
 
 
 def test_networks_are_the_tutorials() -> None:
@@ -105,9 +105,9 @@ def test_bad_schedules_are_refused(make: Callable[[], object], error: type[Excep
         make()
 
 
-@pytest.mark.parametrize("backend", backends.BACKENDS)
+@pytest.mark.parametrize("backend", oracle.ALL)
 def test_shapes(backend: str) -> None:
-    model, x0 = diffusion(backend, dim=5), oracle.points(20, 5)
+    model, x0 = diffusion(backend, dim=5), oracle.points(20, 5).to(oracle.device(backend))
     assert model.backend == backend
     assert model.forward_process(x0).shape == (3, 20, 5)
     assert model.loss(x0).shape == ()
@@ -117,21 +117,40 @@ def test_shapes(backend: str) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-def test_backends_agree() -> None:
+def everything(backend: str, hidden: tuple[int, ...]) -> list[Tensor]:
+    """The loss, every gradient, the trajectory and the history of samples."""
+    device, place = oracle.device(backend), {"seed": 3, "first": 9}
+    model, x0 = diffusion(backend, dim=5, hidden=hidden), oracle.points(50, 5).to(device)
+    loss = model.loss(x0, step=2, **place)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    found = [loss.detach(), *gradients, model.forward_process(x0, step=2, **place)]
+    return [x.cpu() for x in (*found, model.sample(50, history=True, **place))]
+
+
+@pytest.mark.parametrize("backend", oracle.FUSED)
+@pytest.mark.parametrize("hidden", [(1,), (4, 3)], ids=["fused network", "any network"])
+def test_backends_agree(backend: str, hidden: tuple[int, ...]) -> None:
     # closely is the business of the tests of each op; here, that the same weights and places reach all of them
-    x0, values = oracle.points(50, 5), []
-    for backend in backends.BACKENDS:
-        model, place = diffusion(backend, dim=5), {"seed": 3, "first": 9}
-        loss = model.loss(x0, step=2, **place)
-        gradients = torch.autograd.grad(loss, list(model.parameters()))
-        states = model.forward_process(x0, step=2, **place), model.sample(50, history=True, **place)
-        values.append([loss.detach(), *gradients, *states])
-    for other in values[1:]:
-        for a, b in zip(values[0], other, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(a.abs().max()))
+    for a, b in zip(everything("reference", hidden), everything(backend, hidden), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(a.abs().max()))
 
 
-def test_any_network_runs_on_the_reference() -> None:
+@pytest.mark.parametrize("backend", oracle.FUSED)
+def test_backward_is_that_of_the_loss(backend: str) -> None:
+    x0 = oracle.points(5, 2).to(oracle.device(backend))
+    for hidden in ((3,), (3, 3)):
+        model = diffusion(backend, hidden=hidden)
+        loss = model.loss(x0, seed=1, step=2)
+        expected = torch.autograd.grad(loss, list(model.parameters()))
+        for _ in range(2):  # gradients replace those that were there
+            assert torch.equal(model.backward(x0, seed=1, step=2), loss.detach())
+            assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), expected, strict=True))
+    model.network.mean[0].weight.requires_grad_(False)
+    model.backward(x0)
+    assert model.network.mean[0].weight.grad is None
+
+
+def test_a_network_in_float64_runs_on_the_reference() -> None:
     class Linear(nn.Module):
         dim = 2
 
@@ -170,7 +189,7 @@ def test_networks_that_return_something_else_are_named(output: Callable[[Tensor]
 
     model = ddpm.Diffusion(Network(), SCHEDULE)
     for call in (lambda: model.loss(oracle.points(10, 2)), lambda: model.sample(10)):
-        with pytest.raises(ValueError, match=r"network must return \(mean, std\), both of shape \[10, 2\]; got"):
+        with pytest.raises(ValueError, match=r"network must return \(mean, std\), both of shape \[\d+, 2\]; got"):
             call()
 
 
@@ -233,7 +252,7 @@ def test_bad_counts_are_named(backend: str, arguments: dict[str, object], error:
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
     def run() -> list[Tensor]:
         found = []
-        for backend in backends.BACKENDS:
+        for backend in ("reference", *oracle.BACKENDS):
             model, x0 = diffusion(backend, dim=5), ddpm.datasets.mixture(100).view(20, 5)
             result = ddpm.train(model, x0, steps=2, progress=False)
             found += [x0, model.forward_process(x0), model.loss(x0).detach(), model.sample(20), result.losses]

@@ -17,11 +17,11 @@ ALLOWANCE = 0.5
 def assert_equal(backend: str, dim: int, count: int, steps: int) -> None:
     betas = oracle.betas(oracle.schedule_for(dim, count, steps), steps)
     place = {"seed": 7, "first": 1000, "backend": backend}
-    found = []
+    device, found = oracle.device(backend), []
     for draw in oracle.draws(count, steps):
         x0 = oracle.points(count, dim, draw)
-        eps = noise.normal(count, dim, steps, step=draw, **place)
-        trajectory = forward_process(x0, betas, step=draw, **place)
+        eps = noise.normal(count, dim, steps, step=draw, device=device, **place).cpu()
+        trajectory = forward_process(x0.to(device), betas, step=draw, **place).cpu()
         assert torch.equal(trajectory[0], x0)
         single, exact = (reference.forward_process(x0.to(t), betas, eps.to(t)) for t in (torch.float32, torch.float64))
         found.append((trajectory, single, exact))
@@ -39,6 +39,20 @@ def test_vectorized(dim: int, count: int, steps: int) -> None:
 @pytest.mark.parametrize(("dim", "steps"), [(1, 250), (2, 37), (5, 1), (5, 2)])
 def test_compiled(dim: int, count: int, steps: int) -> None:
     assert_equal("compiled", dim, count, steps)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "count", "steps"), [(1, 1, 1), (1, 127, 250), (2, 65, 5), (3, 3, 37), (8, 33, 2)])
+def test_triton(dim: int, count: int, steps: int) -> None:
+    assert_equal("triton", dim, count, steps)
+
+
+@pytest.mark.triton
+def test_triton_sample_depends_on_its_index_alone() -> None:
+    x0, betas = oracle.points(300, 1).to(oracle.device("triton")), oracle.betas("cosine", 37)
+    whole = forward_process(x0, betas, backend="triton")
+    for first in (1, 127, 128, 299):
+        assert torch.equal(whole[:, first:], forward_process(x0[first:], betas, first=first, backend="triton")), first
 
 
 @pytest.mark.parametrize("name", oracle.SCHEDULES)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from oracle import BACKENDS, ulps
+from oracle import ALL, BACKENDS, device, ulps
 from scipy.stats import kstest
 from torch import Tensor
 
@@ -60,6 +60,17 @@ def test_words_of_random_counters(philox: Callable[[list[int], list[int]], list[
         assert philox(counter, [k0, k1]) == plain_words(counter, [k0, k1])
 
 
+@pytest.mark.triton
+def test_words_in_triton() -> None:
+    from words_kernel import words_kernel  # where Triton may be missing, this test does not run
+
+    published = [[int(word, 16) for word in f"{counter} {key}".split()] for counter, key, _ in PUBLISHED]
+    numbers = published + np.random.default_rng(0).integers(0, 2**32, size=(253, 6)).tolist()
+    words = torch.empty(4, 256, dtype=torch.int64, device=device("triton"))
+    words_kernel[(1,)](torch.tensor(numbers, device=device("triton")).T.contiguous(), words, SIZE=256)
+    assert words.T.tolist() == [plain_words(counter, key) for *counter, key0, key1 in numbers for key in [[key0, key1]]]
+
+
 def exact_normals(count: int, dim: int, steps: int, *, seed: int, step: int, first: int, stream: int) -> np.ndarray:
     """Section by section as the stream is defined, on Python's integers and NumPy's float64: [steps, count, dim]."""
     out = np.empty((steps, count, dim))
@@ -74,7 +85,15 @@ def exact_normals(count: int, dim: int, steps: int, *, seed: int, step: int, fir
 
 
 # The reference rounds once. The others round in the logarithm, the root, the angle, the polynomial and the product.
-@pytest.mark.parametrize(("backend", "most"), [("reference", 0.5001), ("vectorized", 6), ("compiled", 6)])
+@pytest.mark.parametrize(
+    ("backend", "most"),
+    [
+        ("reference", 0.5001),
+        ("vectorized", 6),
+        ("compiled", 6),
+        pytest.param("triton", 6, marks=pytest.mark.triton),
+    ],
+)
 @pytest.mark.parametrize(
     "place",
     [
@@ -85,7 +104,7 @@ def exact_normals(count: int, dim: int, steps: int, *, seed: int, step: int, fir
 )
 @pytest.mark.parametrize(("count", "dim", "steps"), [(1, 1, 1), (40, 3, 37), (3, 5, 250)])
 def test_normals(backend: str, most: float, place: dict[str, int], count: int, dim: int, steps: int) -> None:
-    value = noise.normal(count, dim, steps, backend=backend, **place)
+    value = noise.normal(count, dim, steps, backend=backend, device=device(backend), **place).cpu()
     assert value.dtype == torch.float32
     assert value.shape == (steps, count, dim)
     assert ulps(value, exact_normals(count, dim, steps, **place)) <= most
@@ -162,37 +181,39 @@ def test_other_places_are_uncorrelated(other: dict[str, int]) -> None:
     assert_uncorrelated(x, y)
 
 
-@pytest.mark.parametrize("backend", noise.IMPLEMENTATIONS)
+@pytest.mark.parametrize("backend", ALL)
 @pytest.mark.parametrize("first", [1, 500, 1020, 1024])
 def test_first_shifts(backend: str, first: int) -> None:
-    whole = noise.normal(1100, 2, 5, seed=3, backend=backend)
-    assert torch.equal(whole[:, first:], noise.normal(1100 - first, 2, 5, seed=3, first=first, backend=backend))
+    place = {"seed": 3, "backend": backend, "device": device(backend)}
+    whole = noise.normal(1100, 2, 5, **place)
+    assert torch.equal(whole[:, first:], noise.normal(1100 - first, 2, 5, first=first, **place))
 
 
-@pytest.mark.parametrize("backend", noise.IMPLEMENTATIONS)
+@pytest.mark.parametrize("backend", ALL)
 def test_place_in_the_stream(backend: str) -> None:
     def draw(**place: int | Tensor) -> Tensor:
-        return noise.normal(20, 2, 6, backend=backend, **place)
+        return noise.normal(20, 2, 6, backend=backend, device=device(backend), **place)
 
     step = 2**31 - 1
-    for tensor in (torch.tensor(step), torch.tensor(step, dtype=torch.int32)):
-        assert torch.equal(draw(step=tensor), draw(step=step))
+    for dtype in (torch.int64, torch.int32):
+        assert torch.equal(draw(step=torch.tensor(step, dtype=dtype, device=device(backend))), draw(step=step))
     assert torch.equal(draw(seed=-5), draw(seed=2**64 - 5))  # the same 64 bits
     different = [draw(), draw(seed=1), draw(seed=2**32), draw(step=1), draw(stream=noise.REVERSE), draw(first=1)]
     for x, y in itertools.combinations(different, 2):
         assert not torch.equal(x, y)
 
 
-@pytest.mark.parametrize("backend", noise.IMPLEMENTATIONS)
+@pytest.mark.parametrize("backend", ALL)
 def test_fewer_steps_or_dimensions_are_a_part_of_more(backend: str) -> None:
-    whole = noise.normal(20, 3, 300, backend=backend)
+    place = {"backend": backend, "device": device(backend)}
+    whole = noise.normal(20, 3, 300, **place)
     for dim, steps in ((1, 1), (2, 7), (3, 256)):
-        assert torch.equal(whole[:steps, :, :dim], noise.normal(20, dim, steps, backend=backend))
+        assert torch.equal(whole[:steps, :, :dim], noise.normal(20, dim, steps, **place))
 
 
-@pytest.mark.parametrize("backend", noise.IMPLEMENTATIONS)
+@pytest.mark.parametrize("backend", ALL)
 def test_no_samples(backend: str) -> None:
-    assert noise.normal(0, 2, 3, backend=backend).shape == (3, 0, 2)
+    assert noise.normal(0, 2, 3, backend=backend, device=device(backend)).shape == (3, 0, 2)
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,15 @@ ALLOWANCE = 1.0
 
 def assert_equal(backend: str, dim: int, hidden: int, count: int, steps: int, std_shift: float = 1.0) -> None:
     weights, betas = oracle.weights(dim, hidden, std_shift), oracle.betas("constant", steps)
-    found = []
+    device, found = oracle.device(backend), []
+    there = tuple(w.to(device) for w in weights)
     for draw in oracle.draws(count, steps):
         place = {"seed": 7 + draw, "first": 1000, "backend": backend}
-        history = reverse_process(weights, betas, count, history=True, **place)
-        assert torch.equal(history[-1], reverse_process(weights, betas, count, **place))
+        history = reverse_process(there, betas, count, history=True, **place).cpu()
+        assert torch.equal(history[-1], reverse_process(there, betas, count, **place).cpu())
 
-        last = noise.normal(count, dim, stream=noise.TERMINAL, **place)[0]
-        eps = noise.normal(count, dim, steps, stream=noise.REVERSE, **place)
+        last = noise.normal(count, dim, stream=noise.TERMINAL, device=device, **place)[0].cpu()
+        eps = noise.normal(count, dim, steps, stream=noise.REVERSE, device=device, **place).cpu()
         assert torch.equal(history[0], last)
         single, exact = (
             reference.reverse_process(oracle.network([w.to(t) for w in weights]), last.to(t), steps, eps.to(t))
@@ -51,6 +52,30 @@ CHOSEN = [(1, 4, 250), (2, 7, 37), (1, 33, 1), (1, 33, 2), (5, 1, 1), (5, 1, 2)]
 @pytest.mark.parametrize(("dim", "hidden", "steps"), CHOSEN)
 def test_compiled(dim: int, hidden: int, count: int, steps: int) -> None:
     assert_equal("compiled", dim, hidden, count, steps)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "hidden", "count", "steps"), oracle.TRITON_CASES)
+def test_triton(dim: int, hidden: int, count: int, steps: int) -> None:
+    assert_equal("triton", dim, hidden, count, steps)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
+def test_triton_sample_depends_on_its_index_alone(dim: int, hidden: int) -> None:
+    betas, device = oracle.betas("constant", 5), oracle.device("triton")
+    weights = tuple(w.to(device) for w in oracle.weights(dim, hidden))
+    whole = reverse_process(weights, betas, 70, seed=2, backend="triton")
+    for first, count in ((0, 1), (1, 69), (7, 33), (31, 2), (32, 32), (69, 1)):
+        part = reverse_process(weights, betas, count, seed=2, first=first, backend="triton")
+        assert torch.equal(whole[first : first + count], part), first
+
+
+@pytest.mark.triton
+def test_triton_no_samples() -> None:
+    weights = tuple(w.to(oracle.device("triton")) for w in oracle.weights(1, 4))
+    shape = reverse_process(weights, oracle.betas("constant", 5), 0, history=True, backend="triton").shape
+    assert shape == (6, 0, 1)
 
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
@@ -167,7 +192,7 @@ def test_no_gradient() -> None:
         ({"betas": torch.zeros(0)}, ValueError, "betas must have shape"),
         ({"weights": oracle.weights(1, 4)[:7]}, ValueError, "weights must be 8 tensors.*got 7"),
         ({"backend": "jax"}, ValueError, "backend must be one of.*got 'jax'"),
-        ({"backend": "reference"}, ValueError, "backend must be one of vectorized, compiled; got 'reference'"),
+        ({"backend": "reference"}, ValueError, "backend must be one of vectorized, compiled, triton; got 'reference'"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Exception], said: str) -> None:

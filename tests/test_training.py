@@ -5,12 +5,16 @@ import math
 import oracle
 import pytest
 import torch
+from torch import Tensor
+from tqdm import tqdm
 
 import ddpm
+from ddpm.cuda_graph import train_on_device
 
 
 def diffusion(backend: str = "vectorized") -> ddpm.Diffusion:
-    return ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), seed=1), ddpm.Schedule.constant(250, 0.02), backend=backend)
+    network = ddpm.GaussianMLP(1, (4,), seed=1).to(oracle.device(backend))
+    return ddpm.Diffusion(network, ddpm.Schedule.constant(250, 0.02), backend=backend)
 
 
 def assert_same_weights(a: ddpm.Diffusion, b: ddpm.Diffusion) -> None:
@@ -67,6 +71,50 @@ def test_a_loss_that_is_not_finite_stops_it(backend: str) -> None:
         ddpm.train(model, x0, steps=3, progress=False)
     assert model.iteration == 3
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+
+
+def on_device(model: ddpm.Diffusion, x0: Tensor, steps: int) -> Tensor:
+    """cuda_graph.train_on_device as it runs without a CUDA device, each step started by hand."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=1e-6, fused=True)
+    with tqdm(total=steps, disable=True) as bar:
+        return train_on_device(model, optimizer, x0, steps, 0, bar, capture=lambda step: step)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4, 250])
+def test_on_a_device_it_is_the_same(steps: int) -> None:
+    ours, there, x0 = diffusion("vectorized"), diffusion("vectorized"), oracle.points(50, 1)
+    losses = ddpm.train(ours, x0, steps=steps, progress=False).losses
+    assert torch.equal(on_device(there, x0, steps), losses)
+    assert there.iteration == steps
+    assert_same_weights(ours, there)
+
+
+@pytest.mark.parametrize("bad", [0, 3, 120, 249])
+def test_on_a_device_the_last_good_weights_are_kept(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, there, x0 = diffusion("vectorized"), diffusion("vectorized"), oracle.points(50, 1)
+    ddpm.train(ours, x0, steps=bad, progress=False)
+    backward = there.backward
+
+    def fails(x0: Tensor, *, seed: int, step: Tensor) -> Tensor:
+        loss = backward(x0, seed=seed, step=step)
+        return loss * math.inf if int(step) == bad else loss
+
+    monkeypatch.setattr(there, "backward", fails)
+    with pytest.raises(FloatingPointError, match=f"the loss is inf at iteration {bad}$"):
+        on_device(there, x0, 250)
+    assert there.iteration == bad
+    assert_same_weights(ours, there)
+
+
+@pytest.mark.triton
+def test_in_triton() -> None:
+    # on CUDA this is the graph
+    x0, models = oracle.points(5, 1), [diffusion("vectorized"), diffusion("triton")]
+    devices = ("cpu", oracle.device("triton"))
+    losses = [ddpm.train(m, x0.to(d), steps=5, progress=False).losses for m, d in zip(models, devices, strict=True)]
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=0)
+    for p, q in zip(*(m.parameters() for m in models), strict=True):
+        torch.testing.assert_close(p, q.cpu(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("progress", [True, False])

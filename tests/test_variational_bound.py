@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels import noise
+from kernels import launch, noise
 from kernels.forward_process import reference as forward_reference
 from kernels.variational_bound import reference, variational_bound
 
@@ -33,9 +33,10 @@ def reference_bound(
 
 def bound(weights: tuple[Tensor, ...], x0: Tensor, betas: Tensor, **options: object) -> list[Tensor]:
     """The loss and the gradient of every weight, by a backend."""
-    leaves = tuple(w.clone().requires_grad_() for w in weights)
-    loss = variational_bound(x0, leaves, betas, **options)
-    return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+    device = oracle.device(options["backend"])
+    leaves = tuple(w.to(device).clone().requires_grad_() for w in weights)
+    loss = variational_bound(x0.to(device), leaves, betas, **options)
+    return [loss.detach().cpu(), *(gradient.cpu() for gradient in torch.autograd.grad(loss, leaves))]
 
 
 def assert_equal(backend: str, dim: int, hidden: int, count: int, steps: int, std_shift: float = 5.0) -> None:
@@ -46,7 +47,8 @@ def assert_equal(backend: str, dim: int, hidden: int, count: int, steps: int, st
     data = [oracle.points(count, dim, draw) for draw in draws]
 
     def by_reference(dtype: torch.dtype, kink: float = 0.0) -> list[Tensor]:
-        noises = (noise.normal(count, dim, steps, step=draw, **place) for draw in draws)
+        device = oracle.device(backend)
+        noises = (noise.normal(count, dim, steps, step=draw, device=device, **place).cpu() for draw in draws)
         return stack(
             reference_bound(weights, x0, betas, eps, dtype, kink) for x0, eps in zip(data, noises, strict=True)
         )
@@ -82,6 +84,63 @@ CHOSEN = [(1, 4, 250), (1, 4, 500), (2, 4, 37), (5, 1, 1), (5, 1, 2), (1, 33, 2)
 @pytest.mark.parametrize(("dim", "hidden", "steps"), CHOSEN)
 def test_compiled(dim: int, hidden: int, count: int, steps: int) -> None:
     assert_equal("compiled", dim, hidden, count, steps)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "hidden", "count", "steps"), oracle.TRITON_CASES)
+def test_triton(dim: int, hidden: int, count: int, steps: int) -> None:
+    assert_equal("triton", dim, hidden, count, steps)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    ("dim", "hidden", "count", "steps"), [case for case in oracle.TRITON_CASES if launch.is_unrolled(*case[:2])]
+)
+def test_triton_with_many_samples(
+    dim: int, hidden: int, count: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "MANY", 1)  # so many that time is not split
+    assert_equal("triton", dim, hidden, count, steps)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (2, 16)])
+def test_triton_std_at_its_floor(dim: int, hidden: int) -> None:
+    assert_equal("triton", dim, hidden, 20, 37, std_shift=-13.8)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
+def test_triton_twice_is_the_same(dim: int, hidden: int) -> None:
+    x0, betas, weights = oracle.points(20, dim), oracle.betas("constant", 37), oracle.weights(dim, hidden)
+    first, second = (bound(weights, x0, betas, seed=1, backend="triton") for _ in range(2))
+    assert all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
+def test_triton_parts_average_to_the_whole(dim: int, hidden: int) -> None:
+    x0, betas, weights = oracle.points(20, dim), oracle.betas("constant", 5), oracle.weights(dim, hidden)
+    whole = bound(weights, x0, betas, seed=1, backend="triton")
+    parts = [bound(weights, x0[i : i + 10], betas, seed=1, first=i, backend="triton") for i in (0, 10)]
+    for tensor, *halves in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(tensor, sum(halves) / 2, rtol=0, atol=2e-6 * float(tensor.abs().max()))
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
+@pytest.mark.parametrize("i", range(8))
+def test_triton_shows_weights_that_are_not_finite(dim: int, hidden: int, i: int) -> None:
+    weights = oracle.weights(dim, hidden)
+    weights[i].view(-1)[0] = math.nan
+    assert math.isnan(bound(weights, oracle.points(5, dim), oracle.betas("constant", 5), backend="triton")[0])
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("dim", "hidden"), [(9, 1), (1, 65)])
+def test_triton_names_what_it_takes(dim: int, hidden: int) -> None:
+    with pytest.raises(ValueError, match=f"D up to 8 and H up to 64; got D = {dim}, H = {hidden}"):
+        bound(oracle.weights(dim, hidden), oracle.points(3, dim), oracle.betas("constant", 5), backend="triton")
 
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
@@ -262,7 +321,7 @@ def without(i: int, replacement: Tensor) -> tuple[Tensor, ...]:
         ({"first": -1}, ValueError, "first must be from 0"),
         ({"step": -1}, ValueError, "step must be from 0"),
         ({"backend": "jax"}, ValueError, "backend must be one of.*got 'jax'"),
-        ({"backend": "reference"}, ValueError, "backend must be one of vectorized, compiled; got 'reference'"),
+        ({"backend": "reference"}, ValueError, "backend must be one of vectorized, compiled, triton; got 'reference'"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Exception], said: str) -> None:

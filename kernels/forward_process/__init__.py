@@ -3,9 +3,7 @@
 from torch import Tensor
 
 from kernels import arguments, backends, noise
-from kernels.forward_process import compiled, reference, vectorized
-
-IMPLEMENTATIONS = {"vectorized": vectorized, "compiled": compiled}
+from kernels.forward_process import reference
 
 
 def forward_process(
@@ -39,4 +37,5 @@ def forward_process(
         eps = noise.normal(count, dim, len(betas), seed=seed, step=step, first=first, device=x0.device, backend=backend)
         return reference.forward_process(x0, betas, eps.to(x0.dtype))
     arguments.float32("x0", x0, backend)
-    return IMPLEMENTATIONS[backend].forward_process(x0, betas, seed=seed, step=step, first=first)
+    implementation = backends.implementation("forward_process", backend)
+    return implementation.forward_process(x0.contiguous(), betas, seed=seed, step=step, first=first)

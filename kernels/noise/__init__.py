@@ -12,12 +12,9 @@ import torch
 from torch import Tensor
 
 from kernels import arguments, backends
-from kernels.noise import compiled, reference, vectorized
 from kernels.tiles import DATA, FORWARD, REVERSE, TERMINAL
 
 __all__ = ["DATA", "FORWARD", "REVERSE", "TERMINAL", "normal"]
-
-IMPLEMENTATIONS = {"reference": reference, "vectorized": vectorized, "compiled": compiled}
 
 
 def normal(
@@ -54,6 +51,6 @@ def normal(
     arguments.integer("stream", stream, 0, 255)
     arguments.stream_position(seed, step, first, count, device)
     backend = backends.check(backend or backends.best(device.type), device.type)
-    return IMPLEMENTATIONS[backend].normal(
+    return backends.implementation("noise", backend).normal(
         count, dim, steps, seed=seed, step=step, first=first, stream=stream, device=device
     )

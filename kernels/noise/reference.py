@@ -41,12 +41,24 @@ def box_muller(radius_word: Tensor, angle_word: Tensor) -> tuple[Tensor, Tensor]
 
 
 def normal(
-    count: int, dim: int, steps: int, *, seed: int, step: int, first: int, stream: int, device: torch.device
+    count: int,
+    dim: int,
+    steps: int,
+    *,
+    seed: int,
+    step: int,
+    first: int,
+    stream: int,
+    device: torch.device,
+    start: int = 0,
 ) -> Tensor:
-    """Standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
+    """Standard normals of the stream, [steps, count, dim] float32: row i is the noise of step start + i + 1.
+
+    `start` is a multiple of 4.
+    """
     groups = -(-steps // 4)
     counter = torch.meshgrid(
-        torch.arange(groups, device=device),
+        torch.arange(start // 4, start // 4 + groups, device=device),
         torch.arange(first, first + count, device=device),
         torch.arange(dim, device=device) + (stream << 24),
         indexing="ij",

@@ -4,9 +4,6 @@ import torch
 from torch import Tensor
 
 from kernels import arguments, backends
-from kernels.reverse_process import compiled, vectorized
-
-IMPLEMENTATIONS = {"vectorized": vectorized, "compiled": compiled}
 
 
 def reverse_process(
@@ -27,8 +24,8 @@ def reverse_process(
         count: how many samples.
         seed, first: place in the noise stream; `first` is the stream's index of the first sample.
         history: whether to return every state.
-        backend: "vectorized", "compiled" or None for the best; the reference takes any network and has its own
-            function, kernels.reverse_process.reference.reverse_process.
+        backend: any but "reference", or None for the best. The reference takes any network and has its own function,
+            kernels.reverse_process.reference.reverse_process.
 
     Returns:
         [count, D] float32, or with `history` [T+1, count, D] from x_T to x_0. On one backend and device a sample
@@ -38,13 +35,12 @@ def reverse_process(
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
     device = weights[0].device
-    backend = backends.check(backend or backends.best(device.type), device.type)
-    if backend not in IMPLEMENTATIONS:
-        raise ValueError(f"backend must be one of {', '.join(IMPLEMENTATIONS)}; got {backend!r}")
+    backend = backends.check_fused(backend, device.type)
     arguments.schedule(betas)
     arguments.weights(weights, weights[0].shape[1] - 1, device)
     arguments.integer("count", count, 0, 2**32)
     arguments.stream_position(seed, 0, first, count, device)
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         detached = tuple(w.detach().contiguous() for w in weights)
-        return IMPLEMENTATIONS[backend].reverse_process(detached, betas, count, seed=seed, first=first, history=history)
+        implementation = backends.implementation("reverse_process", backend)
+        return implementation.reverse_process(detached, betas, count, seed=seed, first=first, history=history)

@@ -6,20 +6,50 @@ import torch
 from torch import Tensor
 
 from kernels import arguments, backends
-from kernels.variational_bound import compiled, vectorized
+from kernels.differentiation import DifferentiatedOnce
 from kernels.variational_bound.vectorized import Weights
 
-IMPLEMENTATIONS = {"vectorized": vectorized, "compiled": compiled}
+
+def bound_and_gradients(
+    x0: Tensor,
+    weights: Weights,
+    betas: Tensor,
+    *,
+    seed: int = 0,
+    step: int | Tensor = 0,
+    first: int = 0,
+    backend: str | None = None,
+) -> Tensor:
+    """What `variational_bound` finds, without autograd; the same arguments.
+
+    Returns:
+        The gradient of every weight, flat in the order of `weights`, then the bound: [P + 1].
+    """
+    arguments.points("x0", x0)
+    backend = backends.check_fused(backend, x0.device.type)
+    arguments.float32("x0", x0, backend)
+    arguments.weights(weights, x0.shape[1], x0.device)
+    arguments.stream_position(seed, step, first, len(x0), x0.device)
+    detached = tuple(w.detach().contiguous() for w in weights)
+    implementation = backends.implementation("variational_bound", backend)
+    with torch.no_grad(), torch.autocast(x0.device.type, enabled=False):  # float32 is what the op promises
+        return implementation.bound_and_gradients(
+            x0.detach().contiguous(), detached, betas, seed=seed, step=step, first=first
+        )
+
+
+def split(found: Tensor, weights: Weights) -> tuple[Tensor, ...]:
+    """The gradients of `bound_and_gradients`, in the shapes of the weights."""
+    *gradients, _ = found.split([w.numel() for w in weights] + [1])
+    return tuple(g.view_as(w) for g, w in zip(gradients, weights, strict=True))
 
 
 class VariationalBound(torch.autograd.Function):
     """The forward pass already has the gradients; the backward pass only scales them."""
 
     @staticmethod
-    def forward(ctx: Any, backend: str, x0: Tensor, betas: Tensor, place: dict[str, Any], *weights: Tensor) -> Tensor:
-        detached = tuple(w.detach().contiguous() for w in weights)
-        with torch.autocast(x0.device.type, enabled=False):  # float32 is what the op promises
-            found = IMPLEMENTATIONS[backend].bound_and_gradients(x0.detach(), detached, betas, **place)
+    def forward(ctx: Any, x0: Tensor, betas: Tensor, options: dict[str, Any], *weights: Tensor) -> Tensor:
+        found = bound_and_gradients(x0, weights, betas, **options)
         ctx.save_for_backward(found, *weights)
         return found[-1].clone()
 
@@ -29,20 +59,7 @@ class VariationalBound(torch.autograd.Function):
         scaled = found * gradient
         if torch.is_grad_enabled():  # create_graph=True
             scaled = DifferentiatedOnce.apply(scaled, *weights)
-        *gradients, _ = scaled.split([w.numel() for w in weights] + [1])
-        return None, None, None, None, *(g.view_as(w) for g, w in zip(gradients, weights, strict=True))
-
-
-class DifferentiatedOnce(torch.autograd.Function):
-    """Passes gradients on, and makes a second derivative an error; without this it would be zero without a word."""
-
-    @staticmethod
-    def forward(ctx: Any, gradients: Tensor, *weights: Tensor) -> Tensor:
-        return gradients.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError("the bound cannot be differentiated twice on this backend; the reference can")
+        return None, None, None, *split(scaled, tuple(weights))
 
 
 def variational_bound(
@@ -63,8 +80,8 @@ def variational_bound(
             column of W1 belongs to the time t / (T + 1); float32.
         betas: [T], each in (0, 1); not to be changed in place.
         seed, step, first: place in the noise stream; `first` is the stream's index of row 0.
-        backend: "vectorized", "compiled" or None for the best; the reference takes any network and has its own
-            function, kernels.variational_bound.reference.variational_bound.
+        backend: any but "reference", or None for the best. The reference takes any network and has its own function,
+            kernels.variational_bound.reference.variational_bound.
 
     Returns:
         The bound in nats divided by T + 1, a scalar.
@@ -72,13 +89,7 @@ def variational_bound(
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
-    arguments.points("x0", x0)
-    backend = backends.check(backend or backends.best(x0.device.type), x0.device.type)
-    if backend not in IMPLEMENTATIONS:
-        raise ValueError(f"backend must be one of {', '.join(IMPLEMENTATIONS)}; got {backend!r}")
-    arguments.float32("x0", x0, backend)
-    arguments.weights(weights, x0.shape[1], x0.device)
-    arguments.stream_position(seed, step, first, len(x0), x0.device)
-    if x0.requires_grad:
+    if isinstance(x0, Tensor) and x0.requires_grad:
         raise ValueError("x0 requires grad, but the bound is differentiable in the weights only: detach it")
-    return VariationalBound.apply(backend, x0, betas, {"seed": seed, "step": step, "first": first}, *weights)
+    options = {"seed": seed, "step": step, "first": first, "backend": backend}
+    return VariationalBound.apply(x0, betas, options, *weights)

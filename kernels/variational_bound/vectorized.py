@@ -9,17 +9,13 @@ Nothing of a trajectory outlives its tile. Works for any dimension and any width
 Limits for a (sample, step): 8 H (D + 1) + 60 operations; 12 bytes for each of 4 passes over the H hidden values.
 """
 
-import math
-
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from kernels import gaussian, tiles
 from kernels.forward_process.vectorized import trajectory_tile
 from kernels.noise.vectorized import normal_tile
-
-_constants = WeakTensorKeyDictionary()
+from kernels.schedules import constants
 
 Weights = tuple[Tensor, ...]  # W1 [H, D + 1], b1 [H], W2 [D, H], b2 [D] of the mean, then of the std
 
@@ -92,13 +88,6 @@ def bound_tile(
     return torch.cat(packed), last
 
 
-def constants(betas: Tensor) -> float:
-    """What no weight changes: from -log N(x_T; 0, 1), and from log q(x_t | x_{t-1}) - log p(x_{t-1} | x_t)."""
-    if betas not in _constants:
-        _constants[betas] = 0.5 * math.log(2 * math.pi) - 0.5 * float(betas.double().log().sum())
-    return _constants[betas]
-
-
 def bound_and_gradients(
     x0: Tensor,
     weights: Weights,
@@ -114,7 +103,7 @@ def bound_and_gradients(
     count, dim = x0.shape
     size = sum(w.numel() for w in weights)
     totals = torch.zeros(size + 1, dtype=torch.float64, device=x0.device)
-    totals[-1] = count * dim * constants(betas)
+    totals[-1] = count * dim * constants(betas, x0.device)
     chains, time_tiles = tiles.chains(betas, x0.device), tiles.time_tiles(len(betas))
     for block in tiles.blocks(first, count, dim, x0.device, hidden=len(weights[1])):
         x, valid = tiles.load(x0, block), tiles.valid(block)

@@ -1,0 +1,145 @@
+"""Every Triton kernel compiled for GPUs, where there is none: registers, spills, instructions of its longest loop.
+
+    python benchmarks/machine_code.py
+
+prints the table from which the limits in the kernels' docstrings are taken.
+"""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from kernels import launch
+from kernels.forward_process.triton import forward_kernel
+from kernels.noise.triton import normal_kernel
+from kernels.reverse_process import triton as reverse_process
+from kernels.reverse_step.triton import step_kernel
+from kernels.transition_bound.triton import transition_kernel
+from kernels.variational_bound.triton import mean_kernel
+from kernels.variational_bound.triton_unrolled import unrolled_kernel
+from kernels.variational_bound.triton_wide import wide_kernel
+
+SM80, SM90, GFX942 = GPUTarget("cuda", 80, 32), GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)
+
+# the tutorial's network, and for each dimension the widest that is unrolled; of the others some corners
+UNROLLED = [(1, 4), (1, 12), (2, 6), (3, 4)]
+WIDE = [(1, 64), (4, 64), (8, 16), (8, 64)]
+
+
+@dataclass(frozen=True)
+class Specialization:
+    """A kernel, the constants that it is launched with, and the (sample, step) pairs of a warp in a turn of a loop."""
+
+    name: str
+    kernel: Any
+    constants: dict[str, Any]
+    pairs: int
+    warps: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name} " + " ".join(f"{key}={value}" for key, value in self.constants.items())
+
+
+def specializations() -> Iterator[Specialization]:
+    """Those that the launchers use."""
+    yield Specialization("noise", normal_kernel, {"STREAM": 0, "BLOCK": 128}, 0)
+    yield Specialization("forward_process", forward_kernel, {"BLOCK": 32}, 4 * 32)
+    yield Specialization("transition_bound", transition_kernel, {"BLOCK": 1024}, 0, 4)
+    yield Specialization("reverse_step", step_kernel, {"PLACE": 0, "BLOCK": 256}, 0, 4)
+    yield Specialization("mean", mean_kernel, {"DIM": 1, "BLOCK": 1024}, 0, 4)
+    for dim, hidden in UNROLLED:
+        sizes = {"D": dim, "H": hidden}
+        for groups in (1, launch.LANES):
+            block = {"BLOCK_N": launch.LANES // groups, "GROUPS": groups}
+            yield Specialization("variational_bound", unrolled_kernel, sizes | block, 4 * 32)
+        for history in (False, True):
+            constants = sizes | {"BLOCK_N": launch.LANES, "HISTORY": history}
+            yield Specialization("reverse_process", reverse_process.unrolled_kernel, constants, 4 * 32)
+    for dim, hidden in WIDE:
+        wide = launch.wide_sizes(dim, hidden)
+        yield Specialization("variational_bound", wide_kernel, wide, wide["BLOCK_N"])
+        for history in (False, True):
+            constants = wide | {"HISTORY": history}
+            yield Specialization("reverse_process", reverse_process.wide_kernel, constants, 0)
+
+
+def compile_for(specialization: Specialization, target: GPUTarget) -> Any:
+    """Triton's compiled kernel."""
+    kernel, constants = specialization.kernel, specialization.constants
+
+    def kind(name: str) -> str:
+        if name in constants:
+            return "constexpr"
+        if name.endswith("_ptr"):
+            return "*fp64" if name == "constant_ptr" else "*fp32"
+        return "fp32" if name == "weight" else "i32"
+
+    source = ASTSource(kernel, {name: kind(name) for name in kernel.arg_names}, constants)
+    options = launch.OPTIONS | {"num_warps": specialization.warps}
+    return triton.compile(source, target=target, options=options)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Registers of a thread, bytes of its stack (where spilled registers go), instructions of the longest loop."""
+
+    registers: int
+    stack: int
+    loop: int
+
+
+def resources(compiled: Any) -> Resources:
+    """What an NVIDIA kernel takes, by the tools that come with Triton."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        tools = triton.knobs.nvidia
+        usage = _run(tools.cuobjdump.path, "-res-usage", file.name)
+        listing = _run(tools.nvdisasm.path, "-c", file.name)
+    registers, stack = (int(re.search(rf"{what}:(\d+)", usage)[1]) for what in ("REG", "STACK"))  # type: ignore[index]
+    return Resources(registers, stack, max(innermost(listing), default=0))
+
+
+def innermost(listing: str) -> list[int]:
+    """Instructions of the loops that hold no other: between a label and a branch back to it."""
+    labels: dict[str, int] = {}
+    loops: list[tuple[int, int]] = []
+    at = 0
+    for line in listing.splitlines():
+        if label := re.match(r"\s*(\.L_\w+):", line):
+            labels[label[1]] = at
+        elif re.search(r"/\*[0-9a-f]{4,}\*/\s+\S", line):
+            at += 1
+            branch = re.search(r"BRA.*`\((\.L_\w+)\)", line)
+            if branch and labels.get(branch[1], at) < at - 1:
+                loops.append((labels[branch[1]], at))
+
+    def holds_another(loop: tuple[int, int]) -> bool:
+        return any(loop[0] <= begin and end <= loop[1] for begin, end in loops if (begin, end) != loop)
+
+    return [end - begin for begin, end in loops if not holds_another((begin, end))]
+
+
+def amd_scratch(compiled: Any) -> int:
+    """Bytes of memory that an AMD kernel spills to (scalars spilled to the lanes of a vector register take none)."""
+    return sum(int(size) for size in re.findall(r"\.private_segment_fixed_size:\s+(\d+)", compiled.asm["amdgcn"]))
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    print(f"Triton {triton.__version__}, sm_90\n")
+    print("registers  stack  loop  warp instructions a (sample, step)")
+    for each in specializations():
+        found = resources(compile_for(each, SM90))
+        share = f"{found.loop / each.pairs:.2f}" if each.pairs else ""
+        print(f"{found.registers:9}  {found.stack:5}  {found.loop:4}  {share:>5}  {each}", flush=True)

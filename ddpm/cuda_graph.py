@@ -1,0 +1,117 @@
+"""Training steps that the host only starts: recorded in a CUDA graph, replayed, the losses read in chunks.
+
+A step of the tutorial's size takes some microseconds on a GPU, and starting its kernels one by one, or waiting for its
+loss, takes longer. So `iteration` lives on the device, where the graph advances it, and whether a loss was not finite
+is remembered there too: AdamW then leaves the weights and its own state as they are, in that step and in all that the
+host starts before it has seen the loss.
+"""
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ddpm.diffusion import Diffusion
+
+CHUNK = 100  # steps between two looks at the losses; the device has one more chunk to do meanwhile
+WARM_UP = 3  # steps before the recording, in which Triton compiles, AdamW makes its state and cuBLAS its workspace
+
+Step = Callable[[], None]
+
+
+@contextlib.contextmanager
+def on_side_stream(device: torch.device) -> Iterator[None]:
+    """A stream of its own between what was started before and what comes after: steps that a graph is to record must
+    not have run on the default one."""
+    stream, outside = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(outside)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        outside.wait_stream(stream)
+
+
+def capture(step: Step) -> Step:
+    """What replays `step` on the current device; recording it runs nothing."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def train_on_device(
+    diffusion: Diffusion,
+    optimizer: torch.optim.Optimizer,
+    x0: Tensor,
+    steps: int,
+    seed: int,
+    bar: tqdm,
+    capture: Callable[[Step], Step],
+) -> Tensor:
+    """As ddpm.train, which documents it; returns the losses [steps] on the CPU.
+
+    Args:
+        optimizer: capturable.
+        capture: turns a step into one that is quick to start.
+    """
+    begin, device = diffusion.iteration, x0.device
+    iteration = torch.tensor(begin, device=device)
+    done = torch.zeros(1, dtype=torch.int64, device=device)
+    losses = torch.full((steps,), math.nan, device=device)
+    # AdamW's name for it; 1 from the first loss on that is not finite
+    optimizer.found_inf = not_finite = torch.zeros((), device=device)  # type: ignore[attr-defined]
+
+    def step() -> None:
+        loss = diffusion.backward(x0, seed=seed, step=iteration)
+        not_finite.masked_fill_((0 * loss).ne(0), 1)
+        optimizer.step()
+        losses.index_copy_(0, done, loss.view(1))
+        done.add_(1)
+        iteration.add_(1)
+
+    def report(first: int, values: Tensor) -> None:
+        bad = (~torch.isfinite(values)).nonzero()
+        if len(bad) > 0:
+            raise FloatingPointError(f"the loss is {float(values[bad[0]])} at iteration {first + int(bad[0])}")
+        bar.set_postfix_str(f"loss {float(values[-1]):.4f}", refresh=False)
+        bar.update(len(values))
+
+    advance, waiting = step, deque[tuple[int, Callable[[], Tensor]]]()
+    try:
+        for start in range(0, steps, CHUNK):
+            stop = min(start + CHUNK, steps)
+            for i in range(start, stop):
+                if i == WARM_UP:
+                    advance = capture(step)
+                advance()
+            waiting.append((begin + start, read(losses[start:stop])))
+            if len(waiting) > 1:
+                first, values = waiting.popleft()
+                report(first, values())
+        for first, values in waiting:
+            report(first, values())
+    finally:
+        good = torch.isfinite(losses).int().cumprod(0)  # ends at the first loss that was not finite, or never computed
+        diffusion.iteration = begin + int(good.sum())
+    return losses.cpu()
+
+
+def read(values: Tensor) -> Callable[[], Tensor]:
+    """Starts to copy `values` to the host; the result waits for them, and for nothing that is started later."""
+    if not values.is_cuda:
+        return values.clone
+    host = torch.empty(values.shape, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+
+    def wait() -> Tensor:
+        event.synchronize()
+        return host
+
+    return wait

@@ -1,0 +1,1 @@
+"""What several Triton kernels share, as functions that run on the device."""

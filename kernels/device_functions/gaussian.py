@@ -1,0 +1,35 @@
+"""kernels/gaussian.py in Triton: the std of a network's output s, and the gradients of a term of the bound."""
+
+import triton
+import triton.language as tl
+
+from kernels import gaussian
+from kernels.device_functions.elementary import exp_negative, log1p_unit, maximum, reciprocal
+
+STD_FLOOR = tl.constexpr(gaussian.STD_FLOOR)
+
+
+@triton.jit
+def std_above_floor(s):
+    """softplus(s), which the caller raises to STD_FLOOR, and exp(-|s|)."""
+    e = exp_negative(tl.abs(s))
+    return maximum(s, 0.0) + log1p_unit(e), e
+
+
+@triton.jit
+def std(s):
+    """max(softplus(s), STD_FLOOR)."""
+    softplus, e = std_above_floor(s)
+    return maximum(softplus, STD_FLOOR)
+
+
+@triton.jit
+def term(previous, eps, mean, s):
+    """std, the term of the bound without log std, and its gradients with respect to the mean and to s."""
+    softplus, e = std_above_floor(s)
+    value = maximum(softplus, STD_FLOOR)
+    slope = tl.where(s >= 0, 1.0, e) * reciprocal(1 + e)
+    inverse = reciprocal(value)
+    z = (previous - mean) * inverse
+    slope = tl.where(softplus > STD_FLOOR, slope * inverse, 0.0)
+    return value, 0.5 * (z * z - eps * eps), -z * inverse, slope - z * z * slope

@@ -1,0 +1,52 @@
+"""The forward process in one launch: a thread makes the noise of one element of a sample and walks through time.
+
+Limits for a (sample, step): LOOP instructions of a thread, 35 of them for the noise, and 4 bytes written. An H100
+issues 132 * 4 warp instructions a cycle: 380 such steps, whose 1.5 KB are also what its memory takes in a cycle.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels import launch
+from kernels.launch import OPTIONS, UNSPECIALIZED
+from kernels.noise.triton import normals, step_word
+
+BLOCK = 32
+
+
+@triton.jit(do_not_specialize=UNSPECIALIZED)
+def forward_kernel(
+    x0_ptr, out_ptr, scale_ptr, noise_scale_ptr, count, dim, steps, first, step, seed_low, seed_high,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Rows 1 ... T of out [T+1, count, dim]."""
+    size = count * dim
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    n = at // dim
+    d = at % dim
+    inside = at < size
+    step = step_word(step)
+    x = tl.load(x0_ptr + at, mask=inside, other=0.0)
+    for group in range(0, tl.cdiv(steps, 4)):
+        four = normals(first + n, group, step, d, seed_low, seed_high)
+        for i in tl.static_range(4):
+            t = 4 * group + i  # counted from 0
+            x = tl.load(scale_ptr + t) * x + tl.load(noise_scale_ptr + t) * four[i]
+            tl.store(out_ptr + (t + 1).to(tl.int64) * size + at, x, mask=inside & (t < steps))
+
+
+def forward_process(x0: Tensor, betas: Tensor, *, seed: int, step: int | Tensor, first: int) -> Tensor:
+    """x_0 ... x_T of x0 [N, D], [T+1, N, D]."""
+    count, dim = x0.shape
+    launch.check_elements(count * dim)
+    constants = launch.steps(betas, x0.device)
+    trajectory = torch.empty(len(betas) + 1, count, dim, dtype=torch.float32, device=x0.device)
+    trajectory[0] = x0
+    with launch.on(x0.device):
+        forward_kernel[(triton.cdiv(count * dim, BLOCK),)](
+            trajectory, trajectory, constants.scale, constants.noise_scale, count, dim, len(betas),
+            **launch.place(seed, step, first), BLOCK=BLOCK, **OPTIONS,
+        )  # fmt: skip
+    return trajectory

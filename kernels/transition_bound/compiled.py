@@ -1,0 +1,14 @@
+"""One transition's part of the bound and its gradients under torch.compile: one loop, for all sizes."""
+
+from torch import Tensor
+
+from kernels.compiler import Kernel
+from kernels.transition_bound import vectorized
+
+kernel = Kernel(vectorized.bound_and_gradients, dynamic=True)
+
+
+def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As vectorized.bound_and_gradients."""
+    # a kernel compiled for one element would be for one element only
+    return (kernel if len(mean) > 1 else vectorized.bound_and_gradients)(previous, mean, std)

@@ -1,0 +1,74 @@
+"""The variational bound and every gradient in one launch, and a small second one that adds up what the first found.
+
+Every program adds up its own part in registers and writes it once; the second launch adds the parts in float64, in
+order, so that the same call gives the same bits. Two kernels share the work (see kernels.launch.is_unrolled):
+triton_unrolled for small networks, triton_wide for larger ones. Neither noise nor trajectory touches memory.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels import launch
+from kernels.launch import OPTIONS, UNSPECIALIZED
+from kernels.variational_bound.triton_unrolled import unrolled_kernel
+from kernels.variational_bound.triton_wide import wide_kernel
+from kernels.variational_bound.vectorized import Weights
+
+
+@triton.jit(do_not_specialize=UNSPECIALIZED)
+def mean_kernel(partial_ptr, found_ptr, constant_ptr, programs, count, steps, DIM: tl.constexpr, BLOCK: tl.constexpr):
+    """Row by row, the sum of partial [P + 1, programs] over the mean's N D (T + 1); the last row is the bound's."""
+    row = tl.program_id(0)
+    elements = count.to(tl.float64) * DIM
+    sums = tl.zeros((BLOCK,), tl.float64)
+    for start in range(0, programs, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        sums += tl.load(partial_ptr + row * programs + at, mask=at < programs, other=0.0).to(tl.float64)
+    total = tl.sum(sums)
+    if row == tl.num_programs(0) - 1:
+        total += tl.load(constant_ptr) * elements
+    tl.store(found_ptr + row, (total / (elements * (steps + 1).to(tl.float64))).to(tl.float32))
+
+
+def bound_and_gradients(
+    x0: Tensor, weights: Weights, betas: Tensor, *, seed: int, step: int | Tensor, first: int
+) -> Tensor:
+    """Every gradient, flat in the order of `weights`, then the bound in nats divided by T + 1: [P + 1].
+
+    Raises:
+        ValueError: a network or a number of samples that the kernels do not take.
+    """
+    count, dim = x0.shape
+    hidden, steps, device = len(weights[1]), len(betas), x0.device
+    launch.check(dim, hidden, count)
+    place, constants = launch.place(seed, step, first), launch.steps(betas, device)
+    size = sum(w.numel() for w in weights)
+    most = launch.warps(device)
+    grid: tuple[int, ...]
+    with launch.on(device):
+        if launch.is_unrolled(dim, hidden):
+            groups = 1 if count >= launch.MANY else launch.LANES
+            block = launch.LANES // groups
+            grid = (min(triton.cdiv(count, block), most),)
+            partial = torch.empty(size + 1, grid[0], dtype=torch.float32, device=device)
+            unrolled_kernel[grid](
+                x0, partial, *constants[:4], *weights, count, steps, **place, D=dim, H=hidden, BLOCK_N=block,
+                GROUPS=groups, **OPTIONS
+            )  # fmt: skip
+        else:
+            sizes, all_groups = launch.wide_sizes(dim, hidden), triton.cdiv(steps, 4)
+            blocks = min(triton.cdiv(count, sizes["BLOCK_N"]), most)
+            # where samples are few, several programs share one: each has a segment of its time
+            segment = triton.cdiv(all_groups, max(1, most // blocks))
+            grid = (blocks, triton.cdiv(all_groups, segment))
+            partial = torch.empty(size + 1, grid[0] * grid[1], dtype=torch.float32, device=device)
+            wide_kernel[grid](
+                x0, partial, *constants[:3], *weights, count, steps, segment, **place, **sizes, **OPTIONS
+            )  # fmt: skip
+        found = torch.empty(size + 1, dtype=torch.float32, device=device)
+        mean_kernel[(size + 1,)](
+            partial, found, constants.constant, partial.shape[1], count, steps, DIM=dim, BLOCK=1024
+        )
+    return found

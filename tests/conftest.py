@@ -1,0 +1,30 @@
+"""Which tests run where: those of Triton in its interpreter or on CUDA, all others in an ordinary process."""
+
+from collections.abc import Iterator
+
+import oracle
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kept = [item for item in items if runs_here(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not runs_here(item)])
+    items[:] = kept
+
+
+def runs_here(item: pytest.Item) -> bool:
+    if item.get_closest_marker("triton") is not None:
+        return oracle.TRITON
+    return not oracle.INTERPRETED
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In the tests of Triton, torch.empty gives NaN: an element that a kernel forgets to write shows."""
+    if request.node.get_closest_marker("triton") is None:
+        yield
+        return
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

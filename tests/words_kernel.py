@@ -1,0 +1,21 @@
+"""The words of Philox as a kernel of their own, which the project itself never needs."""
+
+import triton
+import triton.language as tl
+
+from kernels.noise.triton import philox
+
+
+@triton.jit
+def words_kernel(numbers_ptr, words_ptr, SIZE: tl.constexpr):
+    """words [4, SIZE] of numbers [6, SIZE], counters and keys; both int64."""
+    at = tl.arange(0, SIZE)
+    c0 = tl.load(numbers_ptr + at).to(tl.uint32)
+    c1 = tl.load(numbers_ptr + SIZE + at).to(tl.uint32)
+    c2 = tl.load(numbers_ptr + 2 * SIZE + at).to(tl.uint32)
+    c3 = tl.load(numbers_ptr + 3 * SIZE + at).to(tl.uint32)
+    k0 = tl.load(numbers_ptr + 4 * SIZE + at).to(tl.uint32)
+    k1 = tl.load(numbers_ptr + 5 * SIZE + at).to(tl.uint32)
+    words = philox(c0, c1, c2, c3, k0, k1)
+    for i in tl.static_range(4):
+        tl.store(words_ptr + i * SIZE + at, words[i].to(tl.int64))
