@@ -10,6 +10,7 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest
 
 lint: .venv/ready
 	$(BIN)/ruff check .

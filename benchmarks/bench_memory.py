@@ -46,6 +46,7 @@ def measure(rival: str, count: int) -> float:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.parametrize("rival", ["tutorial", "vectorized", "compiled"])
 @pytest.mark.parametrize("count", [20_000, 200_000])
 def test_peak_memory(benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str], count: int, rival: str) -> None:
     if rival == "tutorial" and count > 20_000:

@@ -1,9 +1,10 @@
 """Sampling: the tutorial's loop beside each backend."""
 
 import copy
+from collections.abc import Callable
 
-import pytest
 import torch
+from bench_variational_bound import synchronize
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
@@ -18,10 +19,10 @@ STEPS = 250
 TOLERANCE = 2e-6
 
 
-def build(backend: str) -> ddpm.Diffusion:
+def build(backend: str, device: torch.device) -> ddpm.Diffusion:
     """The tutorial's model."""
     schedule = ddpm.Schedule.constant(steps=STEPS, beta=0.02)
-    return ddpm.Diffusion(ddpm.GaussianMLP(dim=1, hidden=(4,)), schedule, backend)
+    return ddpm.Diffusion(ddpm.GaussianMLP(dim=1, hidden=(4,)).to(device), schedule, backend)
 
 
 @torch.no_grad()
@@ -29,23 +30,30 @@ def oracle(diffusion: ddpm.Diffusion, count: int) -> Tensor:
     """The samples by the reference in float64, on the noise of the stream."""
     x = noise.normal(count, stream=noise.TERMINAL, backend="reference")[0].double()
     eps = noise.normal(count, 1, STEPS, stream=noise.REVERSE, backend="reference").double()
-    return reference.reverse_process(copy.deepcopy(diffusion.network).double(), x, STEPS, eps)[-1]
+    return reference.reverse_process(copy.deepcopy(diffusion.network).double().cpu(), x, STEPS, eps)[-1]
 
 
 @torch.no_grad()
-def tutorial(diffusion: ddpm.Diffusion, count: int) -> Tensor:
+def tutorial(diffusion: ddpm.Diffusion, count: int, device: torch.device) -> Tensor:
     """Draws from torch's generator, as the tutorial does: the noise of the stream is not its cost to bear."""
-    return reference.reverse_process(diffusion.network, torch.randn(count, 1), STEPS)[-1]
+    return reference.reverse_process(diffusion.network, torch.randn(count, 1, device=device), STEPS)[-1]
 
 
-@pytest.mark.parametrize("count", [1000, 20_000])
-def test_sampling(benchmark: BenchmarkFixture, count: int, rival: str) -> None:
-    benchmark.group = f"sampling, N = {count}"
+def finished(sample: Callable[..., Tensor], *arguments: object) -> None:
+    """What is timed: samples, waited for."""
+    synchronize(sample(*arguments).device)
+
+
+def test_sampling(benchmark: BenchmarkFixture, case: tuple[torch.device, int], rival: str) -> None:
+    device, count = case
+    benchmark.group = f"sampling, {device}, N = {count}"
     if rival == "tutorial":
-        benchmark.pedantic(tutorial, (build("reference"), count), warmup_rounds=1, rounds=10)
+        work = (tutorial, build("reference", device), count, device)
+        benchmark.pedantic(finished, work, warmup_rounds=1, rounds=10)
         return
-    diffusion = build(rival)
-    expected = oracle(diffusion, count)
-    error = (diffusion.sample(count) - expected).abs().max() / expected.abs().max()  # compiles, too
+    diffusion = build(rival, device)
+    checked = min(count, 20_000)  # as far as the oracle's patience goes
+    expected = oracle(diffusion, checked)
+    error = (diffusion.sample(checked).cpu() - expected).abs().max() / expected.abs().max()  # compiles, too
     assert error < TOLERANCE
-    benchmark.pedantic(diffusion.sample, (count,), warmup_rounds=1, rounds=50_000 // count + 8)
+    benchmark.pedantic(finished, (diffusion.sample, count), warmup_rounds=1, rounds=50_000 // count + 8)

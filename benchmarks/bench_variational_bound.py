@@ -20,10 +20,10 @@ SHARD = 1000  # the oracle keeps every step of every point for autograd: a few a
 TOLERANCE = 1e-5
 
 
-def build(count: int, backend: str | None = None) -> tuple[ddpm.Diffusion, Tensor]:
+def build(count: int, backend: str | None = None, device: str | torch.device = "cpu") -> tuple[ddpm.Diffusion, Tensor]:
     """The tutorial's model and data."""
-    schedule = ddpm.Schedule.constant(steps=250, beta=0.02)
-    return ddpm.Diffusion(ddpm.GaussianMLP(dim=1, hidden=(4,)), schedule, backend), ddpm.datasets.mixture(count)
+    schedule, network = ddpm.Schedule.constant(steps=250, beta=0.02), ddpm.GaussianMLP(dim=1, hidden=(4,)).to(device)
+    return ddpm.Diffusion(network, schedule, backend), ddpm.datasets.mixture(count).to(device)
 
 
 def differentiate(diffusion: ddpm.Diffusion, loss: Callable[[], Tensor]) -> Tensor:
@@ -31,13 +31,20 @@ def differentiate(diffusion: ddpm.Diffusion, loss: Callable[[], Tensor]) -> Tens
     diffusion.zero_grad(set_to_none=True)
     value = loss()
     value.backward()
+    synchronize(value.device)
     return value
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what was started on a CUDA device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def gradients(diffusion: ddpm.Diffusion, loss: Callable[[], Tensor]) -> Tensor:
     """The loss and every gradient, flat."""
     value = differentiate(diffusion, loss).detach()
-    return torch.cat([value.reshape(1), *(p.grad.flatten() for p in diffusion.parameters())])
+    return torch.cat([value.reshape(1), *(p.grad.flatten() for p in diffusion.parameters())]).cpu()
 
 
 @functools.cache
@@ -55,19 +62,48 @@ def oracle(count: int) -> Tensor:
     return torch.cat([total.reshape(1), *(p.grad.flatten() for p in network.parameters())])
 
 
-@pytest.mark.parametrize("count", [1000, 20_000])
-def test_loss_with_gradients(benchmark: BenchmarkFixture, count: int, rival: str) -> None:
-    benchmark.group = f"bound and gradients, N = {count}"
+def test_loss_with_gradients(benchmark: BenchmarkFixture, case: tuple[torch.device, int], rival: str) -> None:
+    device, count = case
+    benchmark.group = f"bound and gradients, {device}, N = {count}"
     if rival == "tutorial":
-        diffusion, x0 = build(count, "reference")
-        betas = diffusion.schedule.betas.float()
+        diffusion, x0 = build(count, "reference", device)
+        betas = diffusion.schedule.betas.float().to(device)
         # draws from torch's generator, as the tutorial does: the noise of the stream is not its cost to bear
         loss = functools.partial(reference.variational_bound, diffusion.network, x0, betas)
     else:
-        diffusion, x0 = build(count, rival)
+        diffusion, x0 = build(count, rival, device)
         loss = functools.partial(diffusion.loss, x0)
-        expected = oracle(count)
-        error = (gradients(diffusion, loss) - expected).abs().max() / expected.abs().max()  # compiles, too
-        assert error < TOLERANCE
+        checked = min(count, 20_000)  # as far as the oracle's patience goes
+        found = gradients(diffusion, functools.partial(diffusion.loss, x0[:checked]))  # compiles, too
+        expected = oracle(checked)
+        assert (found - expected).abs().max() / expected.abs().max() < TOLERANCE
     rounds = 5 if rival == "tutorial" else 50_000 // count + 8
     benchmark.pedantic(differentiate, (diffusion, loss), warmup_rounds=1, rounds=rounds)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+def test_training_in_a_graph(benchmark: BenchmarkFixture) -> None:
+    benchmark.group = "1000 training steps, cuda, N = 1000"
+    diffusion, x0 = build(1000, "triton", "cuda")
+    ddpm.train(diffusion, x0, steps=10, progress=False)  # compiles
+    benchmark.pedantic(ddpm.train, (diffusion, x0), {"steps": 1000, "progress": False}, rounds=5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+def test_launch_from_the_host(benchmark: BenchmarkFixture) -> None:
+    # not synchronised: what a call takes of the host's time, the device being faster
+    benchmark.group = "launch of the bound from the host, cuda, N = 1"
+    diffusion, x0 = build(1, "triton", "cuda")
+    benchmark.pedantic(diffusion.backward, (x0,), warmup_rounds=10, rounds=1000)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+@pytest.mark.parametrize("rival", ["compiled", "triton"])
+def test_peak_memory_on_cuda(benchmark: BenchmarkFixture, rival: str) -> None:
+    benchmark.group = "memory of the bound and gradients, cuda, N = 1000000"
+    diffusion, x0 = build(1_000_000, rival, "cuda")
+    diffusion.backward(x0)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    benchmark.pedantic(diffusion.backward, (x0,), rounds=1)
+    benchmark.extra_info["peak_extra_mb"] = (torch.cuda.max_memory_allocated() - before) / 1e6

@@ -59,24 +59,26 @@ def specializations() -> Iterator[Specialization]:
         for groups in (1, launch.LANES):
             block = {"BLOCK_N": launch.LANES // groups, "GROUPS": groups}
             yield Specialization("variational_bound", unrolled_kernel, sizes | block, 4 * 32)
-        for history in (False, True):
+        for history in (False, True) if hidden == 4 else (False,):
             constants = sizes | {"BLOCK_N": launch.LANES, "HISTORY": history}
             yield Specialization("reverse_process", reverse_process.unrolled_kernel, constants, 4 * 32)
     for dim, hidden in WIDE:
         wide = launch.wide_sizes(dim, hidden)
         yield Specialization("variational_bound", wide_kernel, wide, wide["BLOCK_N"])
-        for history in (False, True):
+        for history in (False, True) if dim == 8 else (False,):
             constants = wide | {"HISTORY": history}
             yield Specialization("reverse_process", reverse_process.wide_kernel, constants, 0)
 
 
-def compile_for(specialization: Specialization, target: GPUTarget) -> Any:
-    """Triton's compiled kernel."""
+def compile_for(specialization: Specialization, target: GPUTarget, step: str = "*i64") -> Any:
+    """Triton's compiled kernel; `step` is a pointer as in a CUDA graph, or a number, in Triton's words for types."""
     kernel, constants = specialization.kernel, specialization.constants
 
     def kind(name: str) -> str:
         if name in constants:
             return "constexpr"
+        if name == "step":
+            return step
         if name.endswith("_ptr"):
             return "*fp64" if name == "constant_ptr" else "*fp32"
         return "fp32" if name == "weight" else "i32"

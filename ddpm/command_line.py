@@ -120,8 +120,9 @@ def demo(out: Path, backend: str | None, seed: int) -> None:
     from ddpm.files import check_output, write_points
 
     timesteps, steps, count = 250, 1000, 1000
-    x0 = ddpm.datasets.mixture(count, seed=seed)
-    network = ddpm.GaussianMLP(dim=1, hidden=(4,), seed=seed)
+    device = _device(backend)
+    x0 = ddpm.datasets.mixture(count, seed=seed).to(device)
+    network = ddpm.GaussianMLP(dim=1, hidden=(4,), seed=seed).to(device)
     with _runtime_error_is_the_users():
         diffusion = ddpm.Diffusion(network, ddpm.Schedule.constant(timesteps, 0.02), backend=backend)
     out.mkdir(parents=True, exist_ok=True)
@@ -237,8 +238,9 @@ def train(
 
     import ddpm
 
-    x0 = torch.from_numpy(points)
-    network = ddpm.GaussianMLP(dim=points.shape[1], hidden=(hidden,), seed=seed)
+    device = _device(backend)
+    x0 = torch.from_numpy(points).to(device)
+    network = ddpm.GaussianMLP(dim=points.shape[1], hidden=(hidden,), seed=seed).to(device)
     with _runtime_error_is_the_users():
         diffusion = ddpm.Diffusion(network, _schedule(schedule, timesteps), backend=backend)
     try:
@@ -286,7 +288,7 @@ def sample(run: Path, count: int, out: Path, seed: int, first: int, backend: str
     import ddpm
 
     with _runtime_error_is_the_users():
-        diffusion = ddpm.load(run, backend=backend)
+        diffusion = ddpm.load(run, backend=backend).to(_device(backend))
     write_points(out, _array(diffusion.sample(count, seed=seed, first=first)))
     click.echo(f"wrote {count} samples to {out}")
 
@@ -311,6 +313,13 @@ def _schedule(name: str, timesteps: int) -> "ddpm.Schedule":
     if name == "linear":  # Ho 2020: 1000 steps from 1e-4 to 0.02
         return ddpm.Schedule.linear(timesteps, 0.1 / timesteps, min(20 / timesteps, 0.999))
     return ddpm.Schedule.cosine(timesteps)
+
+
+def _device(backend: str | None) -> str:
+    """CUDA where there is a device, unless a backend was named that runs on the CPU as well."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() and backend in (None, "triton") else "cpu"
 
 
 def _bound(diffusion: "ddpm.Diffusion", x0: "torch.Tensor", seed: int, step: int) -> float:

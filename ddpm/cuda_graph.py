@@ -37,9 +37,9 @@ def on_side_stream(device: torch.device) -> Iterator[None]:
 
 
 def capture(step: Step) -> Step:
-    """What replays `step` on the current device; recording it runs nothing."""
+    """What replays `step`; recording it, on the current stream and its device, runs nothing."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         step()
     return graph.replay
 

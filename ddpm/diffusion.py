@@ -48,7 +48,9 @@ class Diffusion(nn.Module):
         self.optimizer_state: dict[str, Any] | None = None
         self._backend = backend
         if backend is not None:
-            backends.check(backend, self._device().type)
+            # a model for Triton may be made, or loaded, on the CPU and moved afterwards; each call checks again
+            moves = backend == "triton" and torch.cuda.is_available()
+            backends.check(backend, "cuda" if moves else self._device().type)
 
     def _weights(self) -> tuple[Tensor, ...] | None:
         return self.network.weights() if isinstance(self.network, GaussianMLP) else None

@@ -1,6 +1,7 @@
 """Checks of arguments: every message names the argument, its value and what is allowed."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -85,7 +86,7 @@ def schedule(betas: object) -> None:
         raise ValueError(f"betas must lie in (0, 1); got values from {float(betas.min())} to {float(betas.max())}")
 
 
-def weights(tensors: tuple[Tensor, ...], dim: int, device: torch.device) -> None:
+def weights(tensors: Sequence[Tensor], dim: int, device: torch.device) -> None:
     """Raise unless `tensors` are the weights of a mean and a std network for `dim` dimensions, on `device`."""
     if len(tensors) != 8:
         raise ValueError(f"weights must be 8 tensors, W1, b1, W2, b2 of the mean and of the std; got {len(tensors)}")

@@ -89,6 +89,10 @@ def best(device_type: str = "cpu") -> str:
     return "vectorized" if missing("compiled", device_type) else "compiled"
 
 
+# what torch.compiler.assume_constant_result does; called, it would import the whole compiler with this module
+best._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 @functools.cache
 def implementation(op: str, backend: str) -> ModuleType:
     """The module of `op` for `backend`, imported at its first use: Triton and torch's compiler are slow to import."""

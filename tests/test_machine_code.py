@@ -25,6 +25,13 @@ def test_nothing_spills(specialization: Specialization, target: machine_code.GPU
         assert found.loop <= 1.05 * QUOTED[specialization.name, sizes.get("GROUPS")]
 
 
+@pytest.mark.parametrize("step", ["i32", "*i32"])
+def test_a_step_of_another_type_compiles(step: str) -> None:
+    for specialization in SPECIALIZATIONS:
+        if "step" in specialization.kernel.arg_names and specialization.constants.get("H", 4) == 4:
+            assert machine_code.resources(machine_code.compile_for(specialization, SM90, step)).stack == 0
+
+
 # the corners that an NVIDIA GPU has registers for are left to those: compiling them takes minutes
 SMALL = [s for s in SPECIALIZATIONS if s.constants.get("H", 4) == 4 and s.constants.get("D", 1) == 1]
 

@@ -1,11 +1,21 @@
 """x_0 -> x_0 ... x_T  (Ho 2020, Eq. 2)."""
 
+from typing import Any
+
 from torch import Tensor
 
 from kernels import arguments, backends, noise
 from kernels.forward_process import reference
+from kernels.operators import operator
 
 
+def _like_trajectory(x0: Tensor, betas: Tensor, device_step: Tensor | None, **options: Any) -> Tensor:
+    return x0.new_empty(len(betas) + 1, *x0.shape)
+
+
+@operator(
+    "Tensor x0, Tensor betas, Tensor? device_step, *, int seed, int step, int first, str? backend", _like_trajectory
+)
 def forward_process(
     x0: Tensor,
     betas: Tensor,

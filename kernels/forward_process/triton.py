@@ -1,7 +1,8 @@
 """The forward process in one launch: a thread makes the noise of one element of a sample and walks through time.
 
-Limits for a (sample, step): LOOP instructions of a thread, 35 of them for the noise, and 4 bytes written. An H100
-issues 132 * 4 warp instructions a cycle: 380 such steps, whose 1.5 KB are also what its memory takes in a cycle.
+Limits for a (sample, step), compiled for sm_90: 53 instructions, 35 of them for the noise, and 4 bytes written. An H100
+issues 132 * 4 warp instructions a cycle, that is 320 (sample, step) pairs, whose 1.3 KB are less than the 1.9 KB that
+its memory takes in a cycle.
 """
 
 import torch

@@ -1,13 +1,25 @@
 """weights -> x_0, or the whole history from x_T to x_0 (Ho 2020, Eq. 2 reversed)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from kernels import arguments, backends
+from kernels.operators import operator
 
 
+def _like_samples(weights: Sequence[Tensor], betas: Tensor, count: int, *, history: bool, **options: Any) -> Tensor:
+    shape = (count, len(weights[3]))
+    return weights[0].new_empty((len(betas) + 1, *shape) if history else shape)
+
+
+@operator(
+    "Tensor[] weights, Tensor betas, int count, *, int seed, int first, bool history, str? backend", _like_samples
+)
 def reverse_process(
-    weights: tuple[Tensor, ...],
+    weights: Sequence[Tensor],
     betas: Tensor,
     count: int,
     *,

@@ -1,11 +1,19 @@
 """mean, std of any network -> x_{t-1} = mean + std eps, the noise of the reverse process drawn inside (Ho 2020)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from kernels import arguments, backends
+from kernels.operators import operator
 
 
+def _like_mean(mean: Tensor, std: Tensor, t: int, **options: Any) -> Tensor:
+    return torch.empty_like(mean, memory_format=torch.contiguous_format)
+
+
+@operator("Tensor mean, Tensor std, int t, *, int seed, int first, str? backend", _like_mean)
 def reverse_step(
     mean: Tensor, std: Tensor, t: int, *, seed: int = 0, first: int = 0, backend: str | None = None
 ) -> Tensor:

@@ -1,5 +1,6 @@
 """x_0, weights -> the variational bound, and the gradient of every weight found in the same pass (Ho 2020, Eq. 3)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,9 +8,20 @@ from torch import Tensor
 
 from kernels import arguments, backends
 from kernels.differentiation import DifferentiatedOnce
+from kernels.operators import operator
 from kernels.variational_bound.vectorized import Weights
 
 
+def _like_found(
+    x0: Tensor, weights: Sequence[Tensor], betas: Tensor, device_step: Tensor | None, **options: Any
+) -> Tensor:
+    return x0.new_empty(sum(w.numel() for w in weights) + 1)
+
+
+@operator(
+    "Tensor x0, Tensor[] weights, Tensor betas, Tensor? device_step, *, int seed, int step, int first, str? backend",
+    _like_found,
+)
 def bound_and_gradients(
     x0: Tensor,
     weights: Weights,

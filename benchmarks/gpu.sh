@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# On a machine with a CUDA device, from the source tree and without an install: the tests of the Triton kernels, those
+# of the other backends on CUDA, and the benchmarks. Takes less than ten minutes; results and logs go to $OUT.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+OUT=${OUT:-benchmarks/results/here}
+mkdir -p "$OUT"
+export PYTHONPATH=$PWD CUBLAS_WORKSPACE_CONFIG=:4096:8
+failed=0
+
+run() { # name, seconds, command: goes on after a failure, and remembers it
+    echo "== $1"
+    timeout "$2" "${@:3}" >"$OUT/$1.log" 2>&1 || { failed=1; echo "FAILED ($?)"; }
+    tail -n 15 "$OUT/$1.log"
+}
+
+nvidia-smi >"$OUT/device.log"
+run tests 180 python3 -m pytest -p no:cacheprovider -m triton --junitxml="$OUT/tests.xml"
+run benchmarks 240 python3 -m pytest benchmarks -p no:cacheprovider --benchmark-only -k "cuda or graph or launch" \
+    --benchmark-columns=median,iqr,rounds --benchmark-json="$OUT/benchmarks.json"
+run tests_of_other_backends 150 env TEST_DEVICE=cuda python3 -m pytest -p no:cacheprovider --maxfail=20 \
+    tests/test_noise.py tests/test_forward_process.py tests/test_variational_bound.py tests/test_reverse_process.py \
+    -k "(test_normals or test_vectorized or test_compiled) and not triton" --junitxml="$OUT/tests_of_other_backends.xml"
+exit $failed
