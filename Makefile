@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo
+# over the cores, for tests that use one; the others' kernels use them all
+SPREAD := -n auto -p no:benchmark
 
 .PHONY: demo test lint bench clean
 
@@ -9,8 +11,9 @@ demo: .venv/ready
 	$(BIN)/ddpm demo --out $(OUT)
 
 test: .venv/ready
-	$(BIN)/python -m pytest
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/test_machine_code.py
+	$(BIN)/python -m pytest $(SPREAD) tests/test_machine_code.py
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(SPREAD)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -10,15 +10,17 @@ failed=0
 
 run() { # name, seconds, command: goes on after a failure, and remembers it
     echo "== $1"
-    timeout "$2" "${@:3}" >"$OUT/$1.log" 2>&1 || { failed=1; echo "FAILED ($?)"; }
+    timeout -s INT -k 15 "$2" "${@:3}" >"$OUT/$1.log" 2>&1
+    local status=$?
+    ((status == 0)) || { failed=1; echo "FAILED ($status; 124: out of time)"; }
     tail -n 15 "$OUT/$1.log"
 }
 
 nvidia-smi >"$OUT/device.log"
-run tests 180 python3 -m pytest -p no:cacheprovider -m triton --junitxml="$OUT/tests.xml"
-run benchmarks 240 python3 -m pytest benchmarks -p no:cacheprovider --benchmark-only -k "cuda or graph or launch" \
+run tests 270 python3 -m pytest -p no:cacheprovider -m triton --junitxml="$OUT/tests.xml"
+run benchmarks 180 python3 -m pytest benchmarks -p no:cacheprovider --benchmark-only -k "cuda or graph or launch" \
     --benchmark-columns=median,iqr,rounds --benchmark-json="$OUT/benchmarks.json"
-run tests_of_other_backends 150 env TEST_DEVICE=cuda python3 -m pytest -p no:cacheprovider --maxfail=20 \
+run tests_of_other_backends 110 env TEST_DEVICE=cuda python3 -m pytest -p no:cacheprovider --maxfail=20 \
     tests/test_noise.py tests/test_forward_process.py tests/test_variational_bound.py tests/test_reverse_process.py \
     -k "(test_normals or test_vectorized or test_compiled) and not triton" --junitxml="$OUT/tests_of_other_backends.xml"
 exit $failed

@@ -62,15 +62,15 @@ def train_on_device(
     begin, device = diffusion.iteration, x0.device
     iteration = torch.tensor(begin, device=device)
     done = torch.zeros(1, dtype=torch.int64, device=device)
-    losses = torch.full((steps,), math.nan, device=device)
+    losses = torch.full((steps,), math.nan, dtype=torch.float32, device=device)
     # AdamW's name for it; 1 from the first loss on that is not finite
-    optimizer.found_inf = not_finite = torch.zeros((), device=device)  # type: ignore[attr-defined]
+    optimizer.found_inf = not_finite = torch.zeros((), dtype=torch.float32, device=device)  # type: ignore[attr-defined]
 
     def step() -> None:
         loss = diffusion.backward(x0, seed=seed, step=iteration)
         not_finite.masked_fill_((0 * loss).ne(0), 1)
         optimizer.step()
-        losses.index_copy_(0, done, loss.view(1))
+        losses.index_copy_(0, done, loss.view(1).float())
         done.add_(1)
         iteration.add_(1)
 
@@ -96,16 +96,17 @@ def train_on_device(
         for first, values in waiting:
             report(first, values())
     finally:
-        good = torch.isfinite(losses).int().cumprod(0)  # ends at the first loss that was not finite, or never computed
-        diffusion.iteration = begin + int(good.sum())
-    return losses.cpu()
+        losses = losses.cpu()
+        # ends at the first loss that was not finite, or that was never computed
+        diffusion.iteration = begin + int(torch.isfinite(losses).int().cumprod(0).sum())
+    return losses
 
 
 def read(values: Tensor) -> Callable[[], Tensor]:
     """Starts to copy `values` to the host; the result waits for them, and for nothing that is started later."""
     if not values.is_cuda:
         return values.clone
-    host = torch.empty(values.shape, pin_memory=True)
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)
     event = torch.cuda.Event()
     event.record()

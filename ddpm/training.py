@@ -40,6 +40,9 @@ def train(
         seed: of the noise; the forward process of iteration i draws step i of the stream.
         progress: show a progress bar with the loss, if standard error is a terminal.
 
+    On CUDA with backend "triton" the steps are replayed from a CUDA graph. For a network that no kernel holds, let go
+    of every loss that you computed before: what autograd keeps for it cannot be part of a graph.
+
     Raises:
         TypeError, ValueError: a bad argument.
         FloatingPointError: the loss is not finite; names the iteration. The weights stay as they were before it.
@@ -63,8 +66,10 @@ def train(
         with tqdm(total=steps, desc="train", unit="step", disable=None if progress else True) as bar:
             if on_device:
                 arguments.finite("x0", x0)
+                # the other backends wait for the device within a call, which no graph can hold
+                record = capture if diffusion.backend == "triton" else (lambda step: step)
                 with on_side_stream(x0.device):
-                    return TrainingResult(train_on_device(diffusion, optimizer, x0, steps, seed, bar, capture))
+                    return TrainingResult(train_on_device(diffusion, optimizer, x0, steps, seed, bar, record))
             return TrainingResult(_train(diffusion, optimizer, x0, steps, seed, bar))
     finally:
         diffusion.optimizer_state = optimizer.state_dict()["state"]

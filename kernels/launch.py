@@ -1,6 +1,6 @@
 """What the launchers of Triton kernels share: which kernel takes what, the constants of every step, the device.
 
-Every program of the whole-chain kernels is one warp: its sums and scans then need no barrier and no shared memory.
+Every program of the whole-chain kernels is one warp: its sums and scans then wait for no other warp.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ LANES = 32  # groups of four steps that a warp walks through together, where the
 MANY = 132 * 4 * 4 * 32
 WARPS = 16  # programs for each multiprocessor: what the registers of the kernels allow (96 to 255 a thread), or twice
 MAX_DIM, MAX_HIDDEN = 8, 64
+MOST = 2**31 - 2**12
 
 
 def takes(dim: int, hidden: int) -> bool:
@@ -60,9 +61,15 @@ def check(dim: int, hidden: int, count: int) -> None:
 
 
 def check_elements(elements: int) -> None:
-    """Raise unless the elements of all samples, at one step, can be counted in 32 bits."""
-    if elements >= 2**31:
-        raise ValueError(f"backend 'triton' takes fewer than 2**31 elements (samples times dimensions); got {elements}")
+    """Raise unless the elements of all samples, at one step, can be counted in 32 bits, with those of a last block."""
+    if elements > MOST:
+        raise ValueError(f"backend 'triton' takes at most {MOST} elements (samples times dimensions); got {elements}")
+
+
+def check_steps(steps: int) -> None:
+    """Raise unless T can be counted in 32 bits."""
+    if steps > MOST:
+        raise ValueError(f"backend 'triton' takes at most {MOST} steps T; got {steps}")
 
 
 class Steps(NamedTuple):
@@ -85,6 +92,7 @@ class Steps(NamedTuple):
 @per_schedule
 def steps(betas: Tensor, device: torch.device) -> Steps:
     """The constants of every step of a schedule."""
+    check_steps(len(betas))
     size = math.ceil(len(betas) / (4 * LANES)) * 4 * LANES
     padded = torch.zeros(size, dtype=torch.float64)
     padded[: len(betas)] = betas.double().cpu()

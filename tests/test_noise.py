@@ -211,6 +211,19 @@ def test_fewer_steps_or_dimensions_are_a_part_of_more(backend: str) -> None:
         assert torch.equal(whole[:steps, :, :dim], noise.normal(20, dim, steps, **place))
 
 
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"count": 2**30, "dim": 2}, "takes at most 2147479552 elements .*; got 2147483648"),
+        ({"count": 1, "steps": 2**31}, "takes at most 2147479552 steps T; got 2147483648"),
+    ],
+)
+def test_triton_names_what_it_takes(sizes: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        noise.normal(**sizes, backend="triton", device=device("triton"))
+
+
 @pytest.mark.parametrize("backend", ALL)
 def test_no_samples(backend: str) -> None:
     assert noise.normal(0, 2, 3, backend=backend, device=device(backend)).shape == (3, 0, 2)

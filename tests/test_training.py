@@ -12,8 +12,8 @@ import ddpm
 from ddpm.cuda_graph import train_on_device
 
 
-def diffusion(backend: str = "vectorized") -> ddpm.Diffusion:
-    network = ddpm.GaussianMLP(1, (4,), seed=1).to(oracle.device(backend))
+def diffusion(backend: str = "vectorized", hidden: tuple[int, ...] = (4,)) -> ddpm.Diffusion:
+    network = ddpm.GaussianMLP(1, hidden, seed=1).to(oracle.device(backend))
     return ddpm.Diffusion(network, ddpm.Schedule.constant(250, 0.02), backend=backend)
 
 
@@ -107,14 +107,29 @@ def test_on_a_device_the_last_good_weights_are_kept(bad: int, monkeypatch: pytes
 
 
 @pytest.mark.triton
-def test_in_triton() -> None:
+@pytest.mark.parametrize("hidden", [(4,), (3, 3)], ids=["fused network", "any network"])
+def test_in_triton(hidden: tuple[int, ...]) -> None:
     # on CUDA this is the graph
-    x0, models = oracle.points(5, 1), [diffusion("vectorized"), diffusion("triton")]
+    x0, models = oracle.points(5, 1), [diffusion(backend, hidden) for backend in ("vectorized", "triton")]
     devices = ("cpu", oracle.device("triton"))
     losses = [ddpm.train(m, x0.to(d), steps=5, progress=False).losses for m, d in zip(models, devices, strict=True)]
     torch.testing.assert_close(*losses, rtol=1e-5, atol=0)
     for p, q in zip(*(m.parameters() for m in models), strict=True):
         torch.testing.assert_close(p, q.cpu(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.triton
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # Triton's interpreter, of the overflow
+def test_in_triton_the_last_good_weights_are_kept() -> None:
+    model, x0 = diffusion("triton"), oracle.points(5, 1).to(oracle.device("triton"))
+    ddpm.train(model, x0, steps=2, progress=False)
+    with torch.no_grad():
+        model.network.mean[2].bias.fill_(3e38)  # its square overflows
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(FloatingPointError, match="the loss is inf at iteration 2"):
+        ddpm.train(model, x0, steps=5, progress=False)
+    assert model.iteration == 2
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("progress", [True, False])

@@ -45,6 +45,8 @@ def normal(
         TypeError, ValueError: an argument of the wrong type or out of range; the message names it.
     """
     device = torch.device(device)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
     arguments.integer("count", count, 0, 2**32)
     arguments.integer("dim", dim, 1, 2**24)
     arguments.integer("steps", steps, 1, 2**34)

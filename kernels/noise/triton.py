@@ -112,7 +112,14 @@ def normal_kernel(
     blocks = tl.cdiv(size, BLOCK)
     group = tl.program_id(0) // blocks
     at = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    four = normals(first + at // dim, group, step_word(step), (STREAM << 24) + at % dim, seed_low, seed_high)
+    four = normals(
+        first + at // dim,
+        group,
+        step_word(step),
+        tl.cast(STREAM << 24, tl.uint32) + (at % dim).to(tl.uint32),
+        seed_low,
+        seed_high,
+    )
     for i in tl.static_range(4):
         t = 4 * group + i
         tl.store(out_ptr + t.to(tl.int64) * size + at, four[i], mask=(at < size) & (t < steps))
@@ -123,6 +130,7 @@ def normal(
 ) -> Tensor:
     """Standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
     launch.check_elements(count * dim)
+    launch.check_steps(steps)
     out = torch.empty(steps, count, dim, dtype=torch.float32, device=device)
     if count > 0:
         grid = (triton.cdiv(count * dim, BLOCK) * triton.cdiv(steps, 4),)
