@@ -56,13 +56,15 @@ def available() -> dict[str, str]:
     return {name: missing(name, device_type) or "available" for name in BACKENDS}
 
 
-def check(backend: str, device_type: str = "cpu") -> str:
-    """Return `backend` if it can run on `device_type`.
+def check(backend: str | None, device_type: str = "cpu") -> str:
+    """Return `backend` if it can run on `device_type`; None is the best that can.
 
     Raises:
         ValueError: no such backend.
         RuntimeError: the backend exists but cannot run here; says what would make it available.
     """
+    if backend is None:
+        return best(device_type)
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, or None; got {backend!r}")
     if reason := missing(backend, device_type):
@@ -71,12 +73,12 @@ def check(backend: str, device_type: str = "cpu") -> str:
 
 
 def check_fused(backend: str | None, device_type: str) -> str:
-    """As `check`, for ops whose reference takes other arguments and is called by name; None is the best.
+    """As `check`, for ops whose reference takes other arguments and is called by name.
 
     Raises:
         ValueError: backend is the reference.
     """
-    backend = check(backend or best(device_type), device_type)
+    backend = check(backend, device_type)
     if backend == "reference":
         raise ValueError(f"backend must be one of {', '.join(BACKENDS[1:])}; got 'reference'")
     return backend

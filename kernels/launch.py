@@ -15,13 +15,25 @@ from kernels.schedules import constants, per_schedule, round_products
 from kernels.tiles import signed
 
 # Compiled once for all values of these. Triton would otherwise compile anew where one is 1 or a multiple of 16.
-UNSPECIALIZED = ("count", "dim", "steps", "size", "programs", "segment", "first", "step", "seed_low", "seed_high")
+UNSPECIALIZED = (
+    "count",
+    "dim",
+    "steps",
+    "size",
+    "programs",
+    "segment",
+    "group",
+    "first",
+    "step",
+    "seed_low",
+    "seed_high",
+)
 OPTIONS = {"num_warps": 1, "enable_fp_fusion": True}
 
 LANES = 32  # groups of four steps that a warp walks through together, where the samples are too few for all warps
 # From this many samples on a lane has a sample for itself: 4 warps for every scheduler of an H100 (132 SMs, 4 each).
 MANY = 132 * 4 * 4 * 32
-WARPS = 16  # programs for each multiprocessor: what the registers of the kernels allow (96 to 255 a thread), or twice
+WARPS = 16  # programs for each multiprocessor: what the registers of the kernels allow (80 to 255 a thread), or twice
 MAX_DIM, MAX_HIDDEN = 8, 64
 MOST = 2**31 - 2**12
 
@@ -106,14 +118,14 @@ def steps(betas: Tensor, device: torch.device) -> Steps:
     )
 
 
-def place(seed: int, step: int | Tensor, first: int) -> dict[str, int | Tensor]:
-    """A place in the noise stream as kernels take it: 32-bit words, and `step` as it is if it is on the device."""
-    return {
-        "first": signed(first),
-        "step": step if isinstance(step, Tensor) else signed(step),
-        "seed_low": signed(seed),
-        "seed_high": signed(seed >> 32),
-    }
+def place(seed: int, first: int) -> dict[str, int]:
+    """A place in the noise stream as kernels take it, in 32-bit words."""
+    return {"first": signed(first), "seed_low": signed(seed), "seed_high": signed(seed >> 32)}
+
+
+def place_at(step: int | Tensor, seed: int, first: int) -> dict[str, int | Tensor]:
+    """The same with the training iteration, which stays on the device if it is there."""
+    return {"step": step if isinstance(step, Tensor) else signed(step), **place(seed, first)}
 
 
 def on(device: torch.device) -> contextlib.AbstractContextManager[object]:

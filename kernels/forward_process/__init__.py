@@ -40,7 +40,7 @@ def forward_process(
     """
     arguments.points("x0", x0)
     arguments.stream_position(seed, step, first, len(x0), x0.device)
-    backend = backends.check(backend or backends.best(x0.device.type), x0.device.type)
+    backend = backends.check(backend, x0.device.type)
     if backend == "reference":
         arguments.schedule(betas)
         count, dim = x0.shape

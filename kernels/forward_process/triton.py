@@ -48,6 +48,6 @@ def forward_process(x0: Tensor, betas: Tensor, *, seed: int, step: int | Tensor,
     with launch.on(x0.device):
         forward_kernel[(triton.cdiv(count * dim, BLOCK),)](
             trajectory, trajectory, constants.scale, constants.noise_scale, count, dim, len(betas),
-            **launch.place(seed, step, first), BLOCK=BLOCK, **OPTIONS,
+            **launch.place_at(step, seed, first), BLOCK=BLOCK, **OPTIONS,
         )  # fmt: skip
     return trajectory

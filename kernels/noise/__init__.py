@@ -52,7 +52,7 @@ def normal(
     arguments.integer("steps", steps, 1, 2**34)
     arguments.integer("stream", stream, 0, 255)
     arguments.stream_position(seed, step, first, count, device)
-    backend = backends.check(backend or backends.best(device.type), device.type)
+    backend = backends.check(backend, device.type)
     return backends.implementation("noise", backend).normal(
         count, dim, steps, seed=seed, step=step, first=first, stream=stream, device=device
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from kernels import launch
 from kernels.device_functions.elementary import log_fraction, split_exponent
 from kernels.launch import OPTIONS, UNSPECIALIZED
-from kernels.noise import reference
+from kernels.noise import reference, vectorized
 
 BLOCK = 128
 
@@ -23,9 +23,7 @@ ROUNDS = tl.constexpr(reference.ROUNDS)
 
 TURN = tl.constexpr(2 * math.pi * 2.0**-32)
 UNIT = tl.constexpr(2.0**-32)
-# minimax polynomials on [-pi/4, pi/4], as in kernels/noise/vectorized.py
-SIN = tl.constexpr((-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4))
-COS = tl.constexpr((4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5))
+SIN, COS = tl.constexpr(vectorized.SIN), tl.constexpr(vectorized.COS)
 
 
 @triton.jit
@@ -136,6 +134,6 @@ def normal(
         grid = (triton.cdiv(count * dim, BLOCK) * triton.cdiv(steps, 4),)
         with launch.on(device):
             normal_kernel[grid](
-                out, count, dim, steps, **launch.place(seed, step, first), STREAM=stream, BLOCK=BLOCK, **OPTIONS
+                out, count, dim, steps, **launch.place_at(step, seed, first), STREAM=stream, BLOCK=BLOCK, **OPTIONS
             )
     return out

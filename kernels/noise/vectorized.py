@@ -15,6 +15,10 @@ from kernels.elementary import log_fraction, split_exponent
 from kernels.noise.reference import KEY_INCREMENTS, MULTIPLIERS, ROUNDS
 from kernels.tiles import signed
 
+# minimax polynomials on [-pi/4, pi/4]: sin x = x + x^3 (...), cos x = 1 - x^2 / 2 + x^4 (...), both in powers of x^2
+SIN = (-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4)
+COS = (4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5)
+
 
 def multiply(multiplier: int, word: Tensor) -> tuple[Tensor, Tensor]:
     """High and low 32 bits of the unsigned product, from four 16-bit products that fit int32.
@@ -55,10 +59,9 @@ def cos_sin(word: Tensor) -> tuple[Tensor, Tensor]:
     """cos and sin of 2 pi word 2^-32, by exact reduction to an eighth of a turn on either side of a quadrant."""
     quadrant = (word + (1 << 29)) >> 30
     x = (word - (quadrant << 30)).float() * (2 * math.pi * 2.0**-32)
-    # minimax polynomials on [-pi/4, pi/4]
     square = x * x
-    sin = x + x * square * (-1.6666654611e-1 + square * (8.3321608736e-3 + square * -1.9515295891e-4))
-    cos = 4.166664568298827e-2 + square * (-1.388731625493765e-3 + square * 2.443315711809948e-5)
+    sin = x + x * square * (SIN[0] + square * (SIN[1] + square * SIN[2]))
+    cos = COS[0] + square * (COS[1] + square * COS[2])
     cos = 1 - 0.5 * square + square * square * cos
     swap = (quadrant & 1) != 0
     first, second = torch.where(swap, sin, cos), torch.where(swap, cos, sin)

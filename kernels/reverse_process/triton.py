@@ -125,8 +125,7 @@ def reverse_process(weights: Weights, betas: Tensor, count: int, *, seed: int, f
     device, dim, hidden, steps = weights[0].device, len(weights[3]), len(weights[1]), len(betas)
     launch.check(dim, hidden, count)
     out = torch.empty(steps + 1 if history else 1, count, dim, dtype=torch.float32, device=device)
-    constants, place = launch.steps(betas, device), launch.place(seed, 0, first)
-    del place["step"]
+    constants, place = launch.steps(betas, device), launch.place(seed, first)
     if launch.is_unrolled(dim, hidden):
         kernel, sizes = unrolled_kernel, {"D": dim, "H": hidden, "BLOCK_N": launch.LANES}
     else:

@@ -34,7 +34,7 @@ def reverse_step(
     arguments.elements({"mean": mean, "std": std})
     arguments.integer("t", t, 1, 2**34)
     arguments.stream_position(seed, 0, first, len(mean), mean.device)
-    backend = backends.check(backend or backends.best(mean.device.type), mean.device.type)
+    backend = backends.check(backend, mean.device.type)
     if backend != "reference":
         arguments.float32("mean", mean, backend)
     with torch.no_grad(), torch.autocast(mean.device.type, enabled=False):

@@ -50,7 +50,7 @@ def transition_bound(previous: Tensor, mean: Tensor, std: Tensor, *, backend: st
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
     arguments.elements({"previous": previous, "mean": mean, "std": std})
-    backend = backends.check(backend or backends.best(previous.device.type), previous.device.type)
+    backend = backends.check(backend, previous.device.type)
     if previous.requires_grad:
         raise ValueError("previous requires grad, but the bound is differentiable in mean and std only: detach it")
     if backend == "reference":

@@ -1,6 +1,8 @@
 """One transition's part of the bound and its gradients in Triton: one pass over the elements, and a sum of its parts.
 
-Limits for an element: 12 bytes read and 8 written, beside which its 20 instructions do not count.
+Limits for an element, compiled for sm_90: 12 bytes read and 8 written; 59 instructions. An H100 issues 132 * 4 warp
+instructions a cycle, that is 286 elements, whose 5.7 KB are three times what its memory takes in a cycle: the bytes
+decide.
 """
 
 import math

@@ -43,7 +43,7 @@ def bound_and_gradients(
     count, dim = x0.shape
     hidden, steps, device = len(weights[1]), len(betas), x0.device
     launch.check(dim, hidden, count)
-    place, constants = launch.place(seed, step, first), launch.steps(betas, device)
+    place, constants = launch.place_at(step, seed, first), launch.steps(betas, device)
     size = sum(w.numel() for w in weights)
     most = launch.warps(device)
     grid: tuple[int, ...]
