@@ -10,7 +10,7 @@ SPREAD := -n auto -p no:benchmark
 demo: .venv/ready
 	$(BIN)/ddpm demo --out $(OUT)
 
-test: .venv/ready
+test: .venv/rivals
 	$(BIN)/python -m pytest --ignore=tests/test_machine_code.py
 	$(BIN)/python -m pytest $(SPREAD) tests/test_machine_code.py
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(SPREAD)
@@ -20,12 +20,17 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready
-	$(BIN)/python -m pytest benchmarks -p no:cacheprovider --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+# make bench FLAGS=--full for every axis and the tutorial itself
+bench: .venv/rivals
+	$(BIN)/python -m benchmarks run $(FLAGS)
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
+	touch $@
+
+.venv/rivals: .venv/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint,bench]'
 	touch $@
 
 clean:

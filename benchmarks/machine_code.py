@@ -1,6 +1,6 @@
 """Every Triton kernel compiled for GPUs, where there is none: registers, spills, instructions of its longest loop.
 
-    python benchmarks/machine_code.py
+    python -m benchmarks.machine_code
 
 prints the table from which the limits in the kernels' docstrings are taken.
 """

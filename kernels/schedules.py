@@ -38,6 +38,11 @@ def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tens
 
 
 @per_schedule
+def check(betas: Tensor, device: torch.device) -> None:
+    """Raise unless betas are a schedule, for whom their length is all that matters."""
+
+
+@per_schedule
 def constants(betas: Tensor, device: torch.device) -> Tensor:
     """What no weight changes in the bound of one element, times T + 1, in nats; 0-d float64.
 

@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("triton")
 
-import machine_code
-from machine_code import GFX942, SM80, SM90, Specialization
+from benchmarks import machine_code
+from benchmarks.machine_code import GFX942, SM80, SM90, Specialization
 
 SPECIALIZATIONS = list(machine_code.specializations())
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels import arguments, backends
+from kernels import arguments, backends, schedules
 from kernels.operators import operator
 
 
@@ -48,7 +48,7 @@ def reverse_process(
     """
     device = weights[0].device
     backend = backends.check_fused(backend, device.type)
-    arguments.schedule(betas)
+    schedules.check(betas, device)
     arguments.weights(weights, weights[0].shape[1] - 1, device)
     arguments.integer("count", count, 0, 2**32)
     arguments.stream_position(seed, 0, first, count, device)

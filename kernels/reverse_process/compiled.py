@@ -1,16 +1,17 @@
 """The reverse process under torch.compile: a scan over the groups of a tile, whose body is one loop over samples.
 
 The scan is a loop in the generated wrapper, so that code size and compile time do not grow with T. Each of its
-iterations costs 6 us, whatever it does. Small networks therefore have their units unrolled, as in the variational
-bound, and GROUPS groups too: a state stays in registers for 8 steps. What remains is latency: each step waits for the
-one before, some 130 cycles by the latencies of its operations, and a core looks ahead over little more than one vector
-of samples.
+iterations costs 4 us, whatever it does. Small networks therefore have their units unrolled, as in the variational
+bound, and GROUPS groups too: a state stays in registers for 8 steps. (Two vectors of samples side by side, so that one
+need not wait for the other, were slower: 0.69 instead of 0.44 ms; the loop outgrows what a core keeps decoded.)
 
-Limits for a (sample, step): 4 H (D + 1) + 60 operations, 4 D bytes read (the noise) and 4 D written.
+Limits for a (sample, step): 4 H (D + 1) + 38 D operations, counted in the machine code, and 4 D bytes read (the noise).
 """
 
 import functools
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,44 +23,67 @@ from kernels.noise.compiled import normal_tile
 from kernels.reverse_process import vectorized
 from kernels.tiles import is_small
 
-GROUPS = 2  # 1, 2, 4: 0.79, 0.64 and 0.60 ms at the tutorial's size, and 4, 8 and 13 s to compile
+GROUPS = 2  # 1, 2, 4: 0.56, 0.44 and 0.39 ms at the tutorial's size, and 5, 9 and 17 s to compile
 
 
-def groups_unrolled(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-    """As vectorized.group, for eps [4, GROUPS, D, width] and time, exists [4, GROUPS]."""
+def groups_unrolled(
+    x: Tensor, eps: Tensor, exists: Tensor, at_mean: Tensor, at_std: Tensor, *weights: Tensor
+) -> list[Tensor]:
+    """As vectorized.group, for eps [4, GROUPS, D, width] and exists [4, GROUPS].
+
+    at_mean, at_std: [4, GROUPS, H], what the hidden units get from the time and their biases: in the loop over samples
+    it would be computed again for every vector of them.
+    """
     dim = len(x)
     states = []
     for k, i in itertools.product(range(GROUPS), (3, 2, 1, 0)):
         outputs = []
-        for w1, b1, w2, b2 in (weights[:4], weights[4:]):
-            at_time = w1[:, dim] * time[i, k] + b1
+        for (w1, _, w2, b2), at_time in ((weights[:4], at_mean), (weights[4:], at_std)):
             # sums of so few terms that the compiler unrolls them
-            z = (w1[:, :dim, None] * x).sum(1) + at_time[:, None]  # [H, width]
+            z = (w1[:, :dim, None] * x).sum(1) + at_time[i, k][:, None]  # [H, width]
             outputs.append((w2[:, :, None] * torch.relu(z)).sum(1) + b2[:, None])
         mean, s = outputs
         x = torch.where(exists[i, k], mean + gaussian.std_inlined(s)[0] * eps[i, k], x)
         states.append(x)
-    return x.clone(), torch.stack(states)
+    return states
 
 
-def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
-    """As vectorized.reverse_tile."""
-    small = is_small(len(x), len(weights[1]))
+def walk(history: bool, x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
+    """All states of a tile, or the last: to keep them takes a third of the time."""
+    constants: tuple[Tensor, ...] = (eps, time, exists)
+    step: Callable[..., list[Tensor]] = vectorized.group
+    if is_small(len(x), len(weights[1])):
+        step = groups_unrolled
+        at_times = (time[:, :, None] * w1[:, len(x)] + b1 for w1, b1 in (weights[:2], weights[4:6]))
+        constants = tuple(tile.unflatten(1, (-1, GROUPS)) for tile in (eps, exists, *at_times))
 
     def body(x: Tensor, constants: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        return (groups_unrolled if small else vectorized.group)(x, *constants, *weights)
+        states = step(x, *constants, *weights)
+        return states[-1].clone(), torch.stack(states) if history else states[-1][:1, :1].clone()
 
-    def iterations(tile: Tensor) -> Tensor:
-        return (tile.unflatten(1, (-1, GROUPS)) if small else tile).transpose(0, 1)
-
-    return scan(body, x, tuple(iterations(tile) for tile in (eps, time, exists)))[1]
+    last, states = scan(body, x, tuple(tile.transpose(0, 1) for tile in constants))
+    return states.flatten(0, 1) if history else last[None]
 
 
-# torch does not keep compiled scans on disk unless told that it may: the body is part of the graph, hence of the key
-CACHED = {"torch.ops.higher_order.scan": torch.__version__}
+def history_tile(*tensors: Tensor) -> Tensor:
+    """As vectorized.history_tile."""
+    return walk(True, *tensors)
+
+
+def reverse_tile(*tensors: Tensor) -> Tensor:
+    """As vectorized.reverse_tile."""
+    return walk(False, *tensors)
+
+
+OPTIONS: dict[str, Any] = {
+    "size_asserts": False,
+    # torch keeps compiled scans on disk only if told that it may: the body is part of the graph, hence of the key
+    "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.scan": torch.__version__},
+}
 
 reverse_process = functools.partial(
     vectorized.reverse_process,
     normal_tile=normal_tile,
-    reverse_tile=Kernel(reverse_tile, size_asserts=False, unsafe_marked_cacheable_functions=CACHED),
+    reverse_tile=Kernel(reverse_tile, **OPTIONS),
+    history_tile=Kernel(history_tile, **OPTIONS),
 )

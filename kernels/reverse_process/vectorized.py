@@ -6,8 +6,6 @@ time. A group of four steps is the unit that backends iterate over.
 Limits for a (sample, step): 4 H (D + 1) + 20 operations, 4 D bytes read (the noise) and 4 D written.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -15,10 +13,9 @@ from kernels import gaussian, tiles
 from kernels.noise.vectorized import normal_tile
 
 Weights = tuple[Tensor, ...]
-Group = Callable[..., tuple[Tensor, Tensor]]
 
 
-def group(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+def group(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> list[Tensor]:
     """Four steps back in time.
 
     Args:
@@ -27,7 +24,7 @@ def group(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor
         time, exists: [4]: t / (T + 1), and whether t <= T; steps that do not exist change nothing.
 
     Returns:
-        x after the four steps, and the state after each of them, [4, D, width], the last step (smallest t) last.
+        The state after each of them, [D, width], the last step (smallest t) last.
     """
     dim = len(x)
     states = []
@@ -38,10 +35,10 @@ def group(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor
         )
         x = torch.where(exists[i], mean + gaussian.std(s)[0] * eps[i], x)
         states.append(x)
-    return x.clone(), torch.stack(states)
+    return states
 
 
-def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
+def history_tile(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
     """All steps of a tile, backwards.
 
     Args:
@@ -50,13 +47,19 @@ def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights:
         time, exists: [4, groups], see kernels.tiles.clock.
 
     Returns:
-        The states, [groups, 4, D, width], from the end of the tile to its start.
+        The states, [4 * groups, D, width], from the end of the tile to its start.
     """
-    history = []
+    history = [x]
     for k in range(eps.shape[1]):
-        x, states = group(x, eps[:, k], time[:, k], exists[:, k], *weights)
-        history.append(states)
-    return torch.stack(history)
+        history += group(history[-1], eps[:, k], time[:, k], exists[:, k], *weights)
+    return torch.stack(history[1:])
+
+
+def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
+    """As history_tile, but only the last of the states, [1, D, width]."""
+    for k in range(eps.shape[1]):
+        x = group(x, eps[:, k], time[:, k], exists[:, k], *weights)[-1]
+    return x[None]
 
 
 def reverse_process(
@@ -69,8 +72,10 @@ def reverse_process(
     history: bool,
     normal_tile: tiles.NormalTile = normal_tile,
     reverse_tile: tiles.TileFunction = reverse_tile,
+    history_tile: tiles.TileFunction = history_tile,
 ) -> Tensor:
     """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
+    walk = history_tile if history else reverse_tile
     device, dim, hidden, steps = weights[0].device, len(weights[3]), len(weights[1]), len(betas)
     out = torch.empty(steps + 1 if history else 1, count, dim, dtype=torch.float32, device=device)
     terminal = tiles.TimeTile(start=0, steps=1, groups=2)  # not 1, for which the noise would be compiled anew
@@ -82,7 +87,7 @@ def reverse_process(
         for tile in reversed(tiles.time_tiles(steps)):
             eps = tiles.noise(normal_tile, block, tile, seed=seed, step=0, stream=tiles.REVERSE, backwards=True)
             clock = tiles.clock(tile, steps, True, device)
-            states = reverse_tile(x, eps.unflatten(2, (dim, block.width)), *clock, *weights).flatten(0, 1)
+            states = walk(x, eps.unflatten(2, (dim, block.width)), *clock, *weights)
             x = states[-1].clone()
             if history:
                 rows = slice(steps + 1 - tile.start - tile.steps, steps + 1 - tile.start)

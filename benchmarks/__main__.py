@@ -1,0 +1,81 @@
+"""The command: run the benchmarks, draw the report of a result, compare two results."""
+
+import platform
+import re
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+import torch
+
+from benchmarks import comparison, report, rivals
+from benchmarks.cases import OPS
+from benchmarks.session import Session
+
+HERE = Path(__file__).parent
+result_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def command() -> None:
+    """How fast, beside whom, how it grows, how near the limit, and is it the same result?"""
+
+
+@command.command()
+@click.option("--full", "size", flag_value="full", help="Every axis, and the tutorial itself: half an hour.")
+@click.option("--tiny", "size", flag_value="tiny", help="Everything once, at sizes that say nothing.")
+@click.option("--op", "ops", type=click.Choice(OPS), multiple=True, help="Only this operation; may be repeated.")
+@click.option("--rival", "names", type=click.Choice(rivals.RIVALS), multiple=True, help="Only this one; likewise.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=HERE / "results", help="Folder.")
+def run(size: str | None, ops: tuple[str, ...], names: tuple[str, ...], out: Path) -> None:
+    """Measure, and write the result as JSON, a table and figures, named by machine, versions and time.
+
+    The short run takes some minutes. One that is interrupted keeps what it has measured.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    result = out / f"{machine_name()}_torch-{torch.__version__}_{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = [f"--benchmark-json={result}", "--benchmark-save-data", "--benchmark-quiet", "--benchmark-disable-gc"]
+    quiet = ["-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "-r", "fE", "-W", "default"]
+    files = [str(HERE / f"bench_{op}.py") for op in ops or OPS]
+    session = Session(size or "short", ops or OPS, names or rivals.RIVALS)
+    status = pytest.main([*files, *options, *quiet], plugins=[session])
+    if result.exists():  # something was measured
+        click.echo(report.write(result))
+    sys.exit(int(status))
+
+
+def machine_name() -> str:
+    """Processor or GPU, and threads, as a part of a file's name."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        import cpuinfo  # comes with pytest-benchmark
+
+        name = f"{cpuinfo.get_cpu_info().get('brand_raw', platform.machine())} {torch.get_num_threads()} threads"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+@command.command("report")
+@click.argument("result", type=result_file)
+@click.option("--readme", is_flag=True, help="Put table and figures into README.md and docs/.")
+def write_report(result: Path, readme: bool) -> None:
+    """Write the table and figures of a RESULT beside it."""
+    click.echo(report.write(result))
+    if readme:
+        report.write_into_readme(result, HERE.parent)
+
+
+@command.command()
+@click.argument("before", type=result_file)
+@click.argument("after", type=result_file)
+def compare(before: Path, after: Path) -> None:
+    """Show what got slower or faster from BEFORE to AFTER, and whether by more than noise."""
+    click.echo(comparison.table(before, after))
+
+
+if __name__ == "__main__":
+    command(prog_name="python -m benchmarks")

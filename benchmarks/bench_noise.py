@@ -1,0 +1,24 @@
+"""The normals of every step. Rivals draw as many from their own generators."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from benchmarks.problem import Problem
+from kernels.noise import FORWARD
+
+# Six units in the last place of normals of which the largest is near 5: logarithms and cosines differ by that much.
+TOLERANCE = 1e-6
+
+
+def no_noise(problem: Problem) -> tuple[Tensor, ...]:
+    """What is made cannot be given."""
+    return ()
+
+
+def expected(problem: Problem) -> list[Tensor]:
+    return [problem.normals(FORWARD, problem.case.T)]
+
+
+def test_noise(measure: Callable[..., None]) -> None:
+    measure(no_noise, expected, TOLERANCE)

@@ -1,0 +1,56 @@
+"""What is measured: each operation at the tutorial's size, and away from it along one axis at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation and its size: N samples of D dimensions, T steps, H hidden units in each network."""
+
+    op: str
+    N: int = 1000
+    T: int = 250
+    D: int = 1
+    H: int = 4
+    device: str = "cpu"
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.device} N={self.N} T={self.T} D={self.D} H={self.H}"
+
+
+# the axes along which an operation's cost grows
+AXES = {
+    "noise": "NTD",
+    "forward_process": "NTD",
+    "variational_bound": "NTDH",
+    "training_step": "NTDH",
+    "reverse_process": "NTDH",
+}
+OPS = (*AXES, "tutorial")
+
+FULL = {
+    "N": (100, 1000, 10_000, 100_000, 1_000_000),
+    "T": (50, 250, 1000, 4000),
+    "D": (1, 2, 4, 8, 16),
+    "H": (4, 8, 16, 32, 64, 128),
+}
+SHORT = {"N": (1000, 20_000), "T": (), "D": (), "H": ()}
+POINTS = {"short": SHORT, "full": FULL}
+
+# for the tests: every axis is walked, and nothing takes long
+TINY = {"N": 16, "T": 2}
+
+
+def cases(op: str, size: str, device: str) -> Iterator[Case]:
+    """The cases of an operation; no case twice."""
+    if size == "tiny":
+        yield Case(op, **TINY, device=device)
+        return
+    origin = Case(op, device=device)
+    yield origin
+    for axis in AXES.get(op, ""):
+        for value in POINTS[size][axis]:
+            case = replace(origin, **{axis: value})
+            if case != origin:
+                yield case

@@ -1,0 +1,108 @@
+"""A result read back: for each case and rival the seconds of every call, turn by turn."""
+
+import json
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.cases import Case
+
+SIZES = [field.name for field in fields(Case)]
+NOISY = 0.1  # of the median, between the quartiles
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A rival's seconds in a case: one list for each turn."""
+
+    turns: tuple[tuple[float, ...], ...]
+    notes: dict[str, Any]
+
+    @cached_property
+    def quartiles(self) -> tuple[float, float, float]:
+        """25, 50 and 75 % of all calls."""
+        low, middle, high = np.quantile(np.concatenate(self.turns), (0.25, 0.5, 0.75))
+        return float(low), float(middle), float(high)
+
+    @property
+    def median(self) -> float:
+        return self.quartiles[1]
+
+    @property
+    def spread(self) -> float:
+        """Distance of the quartiles relative to the median."""
+        low, middle, high = self.quartiles
+        return (high - low) / middle
+
+    def over(self, other: "Timed") -> tuple[float, float, float]:
+        """How many times as long as `other`: lowest, middle and highest of the turns, each side in the same minute."""
+        pairs = zip(self.turns, other.turns, strict=False)
+        ratios = [statistics.median(a) / statistics.median(b) for a, b in pairs]
+        return min(ratios), statistics.median(ratios), max(ratios)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run: timed[case, "" or "cold" or "warm"][rival], in the order in which they were measured."""
+
+    name: str
+    document: dict[str, Any]
+    timed: dict[tuple[Case, str], dict[str, Timed]]
+
+    def share(self, case: Case, rival: str) -> float | None:
+        """Of the ceiling that a rival reaches in a case, where its operations and bytes are counted."""
+        seconds = self.limit(case, rival)
+        return None if seconds is None else seconds / self.timed[case, ""][rival].median
+
+    def limit(self, case: Case, rival: str) -> float | None:
+        """The shortest seconds that the machine's ceiling allows the kernel."""
+        notes, ceiling = self.timed[case, ""][rival].notes, self.document["ceilings"][case.device]
+        if "operations" not in notes:
+            return None
+        return max(notes[what] / ceiling[what] for what in ("operations", "bytes"))
+
+    @property
+    def noisy(self) -> list[Timed]:
+        """Those whose quartiles lie far apart."""
+        return [t for rivals in self.timed.values() for t in rivals.values() if t.spread > NOISY]
+
+
+def read(path: Path) -> Result:
+    """A result as a run wrote it."""
+    try:
+        document = json.loads(path.read_text())
+        grouped: dict[tuple[Case, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+        for entry in document["benchmarks"]:
+            notes = entry["extra_info"]
+            case, start = Case(**{size: notes[size] for size in SIZES}), notes["turn"]
+            grouped[case, start if isinstance(start, str) else ""][notes["rival"]].append(entry)
+        document["ceilings"], document["gaps"], document["machine_info"]["torch"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise click.ClickException(f"{path} is not a result of 'python -m benchmarks run': {error!r}") from error
+    timed = {
+        key: {
+            rival: Timed(tuple(tuple(e["stats"]["data"]) for e in entries), entries[0]["extra_info"])
+            for rival, entries in by_rival.items()
+        }
+        for key, by_rival in grouped.items()
+    }
+    return Result(path.stem, document, timed)
+
+
+def own(rivals: dict[str, Timed]) -> str | None:
+    """The backend that a user gets, with which all others are compared."""
+    return next((name for name in ("triton", "compiled") if name in rivals), None)
+
+
+def seconds(value: float) -> str:
+    """Three digits and a unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}" if value < 1000 * size else f"{value / size:.0f} {unit}"
+    return f"{value / 1e-6:.3g} us"

@@ -1,0 +1,50 @@
+"""diffusers' sampling loop, with a network of the case's width that predicts the noise.
+
+Another parametrisation (Ho 2020, Eq. 11, a fixed variance) and one network instead of two, so there is no common
+result: its steps are compared with Eq. 11 itself.
+"""
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor, nn
+
+from benchmarks.problem import Problem, Work
+
+
+def reverse_process(p: Problem) -> Work:
+    c = p.case
+    network = nn.Sequential(nn.Linear(c.D + 1, c.H), nn.ReLU(), nn.Linear(c.H, c.D)).to(c.device)
+    scheduler = DDPMScheduler(
+        c.T, beta_start=p.beta, beta_end=p.beta, beta_schedule="linear", clip_sample=False, variance_type="fixed_small"
+    )
+    scheduler.set_timesteps(c.T)
+
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        return network(torch.cat((x, (t / c.T).expand(len(x), 1).to(x)), 1))
+
+    @torch.no_grad()
+    def run(x: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        x = torch.randn(c.N, c.D, device=c.device) if x is None else x
+        for t in scheduler.timesteps:
+            x = scheduler.step(predict(x, t), t, x, generator=generator).prev_sample
+        return x
+
+    check(run, predict, p)
+    return Work(run, None)
+
+
+@torch.no_grad()
+def check(run: object, predict: object, p: Problem) -> None:
+    """The loop, written out from Eq. 11 on the same draws, ends in the same samples."""
+    c, start = p.case, torch.linspace(-1, 1, 4, device=p.case.device)[:, None].expand(4, p.case.D)
+    generator = torch.Generator(c.device)
+    found, generator, x = run(start, generator.manual_seed(0)), generator.manual_seed(0), start
+    alphas = (1 - p.beta) ** torch.arange(c.T + 1, dtype=torch.float64)
+    for t in reversed(range(c.T)):
+        x = (x - p.beta / (1 - alphas[t + 1]).sqrt() * predict(x, torch.tensor(t))) / (1 - p.beta) ** 0.5
+        if t > 0:
+            variance = (1 - alphas[t]) / (1 - alphas[t + 1]) * p.beta
+            x = x + variance.sqrt() * torch.randn(x.shape, generator=generator, device=c.device)
+        x = x.float()
+    if not torch.allclose(found, x, rtol=1e-3, atol=1e-4):
+        raise AssertionError("diffusers' steps are not those of Ho 2020, Eq. 11")

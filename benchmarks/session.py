@@ -1,0 +1,137 @@
+"""The pytest plugin of a run: which case is timed for whom, in which order, and what is checked and noted beside it.
+
+Rivals are interleaved: all take their first turn at a case, then all their second, so that what a shared machine does
+meanwhile falls on everyone. Each turn is one of pytest-benchmark's; the report puts them together.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
+
+from benchmarks import ceiling, limits, measuring, rivals
+from benchmarks.cases import Case, cases
+from benchmarks.problem import Problem, error
+from kernels import launch
+
+TURNS = {"tiny": 1, "short": 3, "full": 3}
+SECONDS = 0.2  # of timing in a turn
+PATIENCE = 4.0  # seconds of a call after which one turn must do
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A rival's work, checked and compiled."""
+
+    run: Callable[[], Any]
+    seconds: float
+    notes: dict[str, Any]
+
+
+@dataclass
+class Session:
+    """What was asked for, what is prepared, and what has no figure."""
+
+    size: str
+    ops: Sequence[str]
+    names: Sequence[str]
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+    prepared: dict[tuple[Case, str], Prepared] = field(default_factory=dict)
+
+    @property
+    def devices(self) -> list[str]:
+        return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+    def able(self, case: Case, function: str) -> list[str]:
+        """The rivals that have a figure for a case; notes why others have none."""
+        found = []
+        for name in self.names:
+            if rivals.missing(name) is None and not hasattr(rivals.load(name), function):
+                continue
+            if reason := rivals.gap(name, case):
+                self.gaps.append({"rival": name, "reason": reason, **asdict(case)})
+            else:
+                found.append(name)
+        return found
+
+    def plan(self, op: str) -> Iterator[tuple[Case, str, int | str]]:
+        """Case, rival and turn, in the order of time."""
+        for case in (case for device in self.devices for case in cases(op, self.size, device)):
+            whole = op == "tutorial"
+            names = self.able(case, "train_and_sample" if whole else op)
+            for turn in ("cold", "warm") if whole else range(TURNS[self.size]):
+                yield from ((case, name, turn) for name in names)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        op = metafunc.module.__name__.rpartition("bench_")[2]
+        plan = [pytest.param(*entry, id=" ".join(map(str, entry))) for entry in self.plan(op)] if op in self.ops else []
+        metafunc.parametrize(("case", "name", "turn"), plan)
+
+    @pytest.fixture(name="size")
+    def fixture_size(self) -> str:
+        return self.size
+
+    @pytest.fixture
+    def measure(self, benchmark: BenchmarkFixture, case: Case, name: str, turn: int) -> Callable[..., None]:
+        """measure(noise, expected, tolerance) checks the case's op, then times it.
+
+        Args:
+            noise: Problem -> the noise on which rivals are compared, a tuple of tensors.
+            expected: (Problem, *noise) -> what the reference makes of it.
+            tolerance: largest error, relative to the largest element.
+        """
+
+        def measure(noise: Callable[..., Any], expected: Callable[..., Any], tolerance: float) -> None:
+            if (case, name) not in self.prepared:
+                if turn:
+                    pytest.skip("failed at its first turn")
+                self.prepared = {key: kept for key, kept in self.prepared.items() if key[0] == case}
+                self.prepared[case, name] = prepare(case, name, noise, expected, tolerance)
+            prepared = self.prepared[case, name]
+            if turn and prepared.seconds > PATIENCE:
+                pytest.skip("one turn of this length must do")
+            benchmark.group = str(case)
+            benchmark.extra_info |= {"rival": name, "turn": turn, **asdict(case), **prepared.notes}
+            rounds = max(1, min(50, int(SECONDS / prepared.seconds)))
+            benchmark.pedantic(prepared.run, rounds=rounds, warmup_rounds=int(prepared.seconds < 1))
+
+        return measure
+
+    def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
+        machine_info |= measuring.machine()
+
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
+        output_json |= {"size": self.size, "gaps": self.gaps, "ceilings": self.ceilings}
+
+    def pytest_sessionstart(self) -> None:
+        self.ceilings = {device: ceiling.measure(device, self.size) for device in self.devices}
+
+
+def prepare(
+    case: Case, name: str, noise: Callable[..., Any], expected: Callable[..., Any], tolerance: float
+) -> Prepared:
+    """Call once to compile, compare with the reference, and call again to see what a call takes."""
+    run = measuring.waited_for(getattr(rivals.load(name), case.op)(Problem(case)).run, case.device)
+    start = time.perf_counter()
+    run()
+    notes: dict[str, Any] = {"first_call_seconds": time.perf_counter() - start} | limits.of(case, name)
+
+    checked = Problem(case).checked
+    result = getattr(rivals.load(name), case.op)(checked).result
+    if result is not None:
+        on: tuple[Tensor, ...] = noise(checked)
+        wanted = expected(checked, *on)  # first, because a training step changes the weights
+        with mock.patch.object(launch, "MANY", launch.MANY if case.N < launch.MANY else 1):  # the kernel that is timed
+            notes["error"] = difference = error(result(*(eps.to(case.device) for eps in on)), wanted)
+        assert difference <= tolerance, f"{name} is {difference:.1e} away from the reference, more than {tolerance}"
+
+    notes["peak_extra_bytes"] = measuring.peak_extra_bytes(run, case.device)
+    start = time.perf_counter()
+    run()
+    return Prepared(run, time.perf_counter() - start, notes)
