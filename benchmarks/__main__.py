@@ -2,7 +2,6 @@
 
 import platform
 import re
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +36,6 @@ def run(size: str | None, ops: tuple[str, ...], names: tuple[str, ...], out: Pat
     """
     out.mkdir(parents=True, exist_ok=True)
     result = out / f"{machine_name()}_torch-{torch.__version__}_{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = [f"--benchmark-json={result}", "--benchmark-save-data", "--benchmark-quiet", "--benchmark-disable-gc"]
     quiet = ["-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "-r", "fE", "-W", "default"]
     files = [str(HERE / f"bench_{op}.py") for op in ops or OPS]

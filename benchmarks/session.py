@@ -4,6 +4,7 @@ Rivals are interleaved: all take their first turn at a case, then all their seco
 meanwhile falls on everyone. Each turn is one of pytest-benchmark's; the report puts them together.
 """
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -109,7 +110,14 @@ class Session:
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
         output_json |= {"size": self.size, "gaps": self.gaps, "ceilings": self.ceilings}
 
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        def stop(*_: object) -> None:
+            session.shouldstop = "interrupted: what is measured so far is kept"
+            for number in (signal.SIGINT, signal.SIGTERM):  # a second one does not wait for the case to end
+                signal.signal(number, signal.default_int_handler)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         self.ceilings = {device: ceiling.measure(device, self.size) for device in self.devices}
 
 
