@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import comparison, report, rivals
-from benchmarks.cases import OPS
+from benchmarks.cases import DEVICES, OPS
 from benchmarks.session import Session
 
 HERE = Path(__file__).parent
@@ -28,18 +28,22 @@ def command() -> None:
 @click.option("--tiny", "size", flag_value="tiny", help="Everything once, at sizes that say nothing.")
 @click.option("--op", "ops", type=click.Choice(OPS), multiple=True, help="Only this operation; may be repeated.")
 @click.option("--rival", "names", type=click.Choice(rivals.RIVALS), multiple=True, help="Only this one; likewise.")
+@click.option("--device", "devices", type=click.Choice(DEVICES), multiple=True, help="Likewise.  [default: all here]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=HERE / "results", help="Folder.")
-def run(size: str | None, ops: tuple[str, ...], names: tuple[str, ...], out: Path) -> None:
+def run(size: str | None, ops: tuple[str, ...], names: tuple[str, ...], devices: tuple[str, ...], out: Path) -> None:
     """Measure, and write the result as JSON, a table and figures, named by machine, versions and time.
 
     The short run takes some minutes. One that is interrupted keeps what it has measured.
     """
+    here = DEVICES if torch.cuda.is_available() else ("cpu",)
+    if "cuda" in devices and "cuda" not in here:
+        raise click.BadParameter("torch finds no CUDA device", param_hint="'--device'")
     out.mkdir(parents=True, exist_ok=True)
     result = out / f"{machine_name()}_torch-{torch.__version__}_{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     options = [f"--benchmark-json={result}", "--benchmark-save-data", "--benchmark-quiet", "--benchmark-disable-gc"]
     quiet = ["-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "-r", "fE", "-W", "default"]
     files = [str(HERE / f"bench_{op}.py") for op in ops or OPS]
-    session = Session(size or "short", ops or OPS, names or rivals.RIVALS)
+    session = Session(size or "short", ops or OPS, names or rivals.RIVALS, devices or here)
     status = pytest.main([*files, *options, *quiet], plugins=[session])
     if result.exists():  # something was measured
         click.echo(report.write(result))

@@ -12,7 +12,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
@@ -42,12 +41,9 @@ class Session:
     size: str
     ops: Sequence[str]
     names: Sequence[str]
+    devices: Sequence[str]
     gaps: list[dict[str, Any]] = field(default_factory=list)
     prepared: dict[tuple[Case, str], Prepared] = field(default_factory=dict)
-
-    @property
-    def devices(self) -> list[str]:
-        return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
     def able(self, case: Case, function: str) -> list[str]:
         """The rivals that have a figure for a case; notes why others have none."""

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from benchmarks import comparison, report, results, rivals
 from benchmarks.__main__ import command
-from benchmarks.cases import AXES, OPS, Case, cases
+from benchmarks.cases import AXES, DEVICES, OPS, Case, cases
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
@@ -69,6 +69,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
     [
         (("run", "--op", "nois"), OPS),
         (("run", "--rival", "numpy"), rivals.RIVALS),
+        (("run", "--device", "tpu"), DEVICES),
         (("run", "--fast"), ("--fast",)),
         (("compare", "missing.json", "missing.json"), ("missing.json",)),
     ],

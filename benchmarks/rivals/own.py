@@ -1,12 +1,28 @@
 """This project's backends. They draw the stream's noise: the checks compare on the same, so it need not be passed."""
 
+import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
 
 import ddpm
 from benchmarks.problem import LR, WEIGHT_DECAY, Problem, Work
+from ddpm.cuda_graph import WARM_UP, capture, on_side_stream
 from kernels import noise
+
+
+def recorded(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """In a CUDA graph, at the first call: what ddpm.train does."""
+
+    @functools.cache
+    def graph() -> Callable[[], None]:
+        with on_side_stream(device):
+            for _ in range(WARM_UP):
+                step()
+            return capture(step)
+
+    return lambda: graph()()
 
 
 def backend(name: str) -> SimpleNamespace:
@@ -35,18 +51,22 @@ def backend(name: str) -> SimpleNamespace:
         return Work(lambda: model.backward(x0), result)
 
     def training_step(p: Problem) -> Work:
-        model, x0, iteration = diffusion(p), p.x0, 0
+        model, x0, on_cuda = diffusion(p), p.x0, p.case.device == "cuda"
         parameters = list(model.parameters())
-        adamw = torch.optim.AdamW(parameters, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
+        adamw = torch.optim.AdamW(parameters, lr=LR, weight_decay=WEIGHT_DECAY, fused=True, capturable=on_cuda)
+        iteration: int | torch.Tensor = torch.zeros((), dtype=torch.int64, device="cuda") if on_cuda else 0
 
-        def run() -> list[torch.nn.Parameter]:
+        def step() -> None:
             nonlocal iteration
             model.backward(x0, step=iteration)
             adamw.step()
-            iteration += 1
+            iteration += 1  # in place, where it is a tensor
+
+        def result(*_: torch.Tensor) -> list[torch.nn.Parameter]:
+            step()
             return parameters
 
-        return Work(run, lambda *_: run())
+        return Work(recorded(step, x0.device) if on_cuda and name == "triton" else step, result)
 
     def reverse_process(p: Problem) -> Work:
         model, count = diffusion(p), p.case.N

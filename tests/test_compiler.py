@@ -1,0 +1,58 @@
+"""Compiled functions are kept on disk, and what is kept and no good is compiled again."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from kernels import backends, compiler
+from kernels.compiler import Kernel
+
+pytestmark = pytest.mark.skipif(
+    not compiler.AHEAD_OF_TIME or backends.missing("compiled") is not None,
+    reason="this torch keeps no whole functions, or there is no compiler",
+)
+
+
+def twice_plus(x: Tensor, y: Tensor) -> Tensor:
+    return 2 * x + y
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    return tmp_path / "fused_ddpm"
+
+
+def fails(*arguments: object, **options: object) -> None:
+    raise AssertionError("compiled again")
+
+
+def call(size: int = 100) -> None:
+    x, y = torch.randn(2, size)
+    torch.testing.assert_close(Kernel(twice_plus)(x, y), 2 * x + y)
+
+
+def test_a_second_kernel_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call()
+    (kept,) = folder.iterdir()
+    monkeypatch.setattr(torch, "compile", fails)
+    call()
+    with pytest.raises(AssertionError, match="compiled again"):
+        call(size=101)  # another shape is another function
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(AssertionError, match="compiled again"):
+        call()
+    monkeypatch.undo()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder.parent))
+    call()
+    assert kept.stat().st_size > 1000
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_code_of_another_version_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call()
+    monkeypatch.setattr(compiler, "source_of_kernels", lambda: "another")
+    call()
+    assert len(list(folder.iterdir())) == 2
