@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo
-# over the cores, for tests that use one; the others' kernels use them all
+# tests that use one core, spread over them all; the others' kernels use them all
+ONE_CORE := tests/test_machine_code.py tests/test_benchmarks.py
 SPREAD := -n auto -p no:benchmark
 
 .PHONY: demo test lint bench clean
@@ -11,8 +12,8 @@ demo: .venv/ready
 	$(BIN)/ddpm demo --out $(OUT)
 
 test: .venv/rivals
-	$(BIN)/python -m pytest --ignore=tests/test_machine_code.py
-	$(BIN)/python -m pytest $(SPREAD) tests/test_machine_code.py
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(ONE_CORE))
+	$(BIN)/python -m pytest $(SPREAD) $(ONE_CORE)
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(SPREAD)
 
 lint: .venv/ready

@@ -24,7 +24,7 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--full", "size", flag_value="full", help="Every axis, and the tutorial itself: half an hour.")
+@click.option("--full", "size", flag_value="full", help="Every axis, and the tutorial itself: an hour.")
 @click.option("--tiny", "size", flag_value="tiny", help="Everything once, at sizes that say nothing.")
 @click.option("--op", "ops", type=click.Choice(OPS), multiple=True, help="Only this operation; may be repeated.")
 @click.option("--rival", "names", type=click.Choice(rivals.RIVALS), multiple=True, help="Only this one; likewise.")

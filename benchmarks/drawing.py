@@ -44,15 +44,22 @@ def figures(result: Result, brief: bool = False) -> dict[str, Figure]:
     drawn = {}
     for device in result.document["ceilings"]:
         suffix = "" if device == "cpu" else f"_{device}"
-        ops, axes = (("variational_bound", "reverse_process"), "NT") if brief else (tuple(AXES), "NTDH")
-        if any(len(points) > 1 for op in ops for points in lines(result, Case(op, device=device), "N", _time).values()):
+        ops = ("variational_bound", "reverse_process") if brief else tuple(AXES)
+        axes = "".join(axis for axis in ("NT" if brief else "NTDH") if _grows(result, ops, device, axis))
+        if axes:
             drawn[f"time{suffix}"] = growth(result, device, ops, axes, "seconds")
             if not brief:
-                drawn[f"memory{suffix}"] = growth(result, device, ops, "NT", "bytes")
+                drawn[f"memory{suffix}"] = growth(result, device, ops, axes, "bytes")
         starts = {start: result.timed[key] for key in result.timed if (start := key[1]) and key[0].device == device}
         if starts:
             drawn[f"tutorial{suffix}"] = bars(starts)
     return drawn
+
+
+def _grows(result: Result, ops: Sequence[str], device: str, axis: str) -> bool:
+    """Whether an axis has more than its origin."""
+    drawn = (lines(result, Case(op, device=device), axis, _time) for op in ops)
+    return any(len(points) > 1 for by_rival in drawn for points in by_rival.values())
 
 
 def _time(case: Case, timed: Timed) -> float:

@@ -24,6 +24,11 @@ TURNS = {"tiny": 1, "short": 3, "full": 3}
 SECONDS = 0.2  # of timing in a turn
 PATIENCE = 4.0  # seconds of a call after which one turn must do
 
+# Relative to the largest element. Autograd adds up 250,000 float32 products in one matrix product (2e-4, seen for 32
+# hidden units), and the tutorial's chain multiplies 4000 times by a rounded factor (2e-5). Leaving out one of 250 steps
+# makes 3e-3.
+RIVALS_TOLERANCE = 5e-4
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -51,7 +56,10 @@ class Session:
         for name in self.names:
             if rivals.missing(name) is None and not hasattr(rivals.load(name), function):
                 continue
-            if reason := rivals.gap(name, case):
+            reason = rivals.gap(name, case)
+            if (name, case.op, self.size) == ("tutorial", "tutorial", "short"):
+                reason = "takes five minutes: in the full run only"
+            if reason:
                 self.gaps.append({"rival": name, "reason": reason, **asdict(case)})
             else:
                 found.append(name)
@@ -81,7 +89,7 @@ class Session:
         Args:
             noise: Problem -> the noise on which rivals are compared, a tuple of tensors.
             expected: (Problem, *noise) -> what the reference makes of it.
-            tolerance: largest error, relative to the largest element.
+            tolerance: largest error of this project's backends, relative to the largest element.
         """
 
         def measure(noise: Callable[..., Any], expected: Callable[..., Any], tolerance: float) -> None:
@@ -89,7 +97,12 @@ class Session:
                 if turn:
                     pytest.skip("failed at its first turn")
                 self.prepared = {key: kept for key, kept in self.prepared.items() if key[0] == case}
-                self.prepared[case, name] = prepare(case, name, noise, expected, tolerance)
+                allowed = tolerance if name in rivals.BACKENDS else RIVALS_TOLERANCE
+                try:
+                    self.prepared[case, name] = prepare(case, name, noise, expected, allowed)
+                except Exception as error:
+                    self.gaps.append({"rival": name, "reason": f"failed: {error}".splitlines()[0], **asdict(case)})
+                    raise
             prepared = self.prepared[case, name]
             if turn and prepared.seconds > PATIENCE:
                 pytest.skip("one turn of this length must do")

@@ -26,7 +26,8 @@ def run(count: int, steps: int, seed: int, step: int, first: int) -> None:
 
 
 def test_nothing_compiles_again() -> None:
-    run(count=10, steps=250, seed=0, step=0, first=0)
+    for seed in (0, 1):  # without and with history, which are two kernels
+        run(count=10, steps=250, seed=seed, step=0, first=0)
     before = compilations()
     assert before > 0
     for count in (1, 2, 1000, 1024, 1025, 3000):

@@ -1,7 +1,8 @@
 """JAX, jitted: noise and bound of all steps in one batch. Only the chains themselves are scans, which is fastest.
 
 A product with a [T, T] matrix or a cumulative sum in place of the chain's scan takes 1.3 or 2.3 times as long.
-`source` is a key, from which noise is drawn, or the noise itself.
+`source` is a key, from which noise is drawn, or the noise itself. Samples are the last axis, [..., D, N]: with the
+single dimension last, XLA's loops are 3 times slower.
 """
 
 import functools
@@ -28,7 +29,12 @@ Loss = Callable[[Networks, Array, Array], Array]
 
 def array(p: Problem, tensor: torch.Tensor) -> Array:
     """On the device of the case."""
-    return jax.device_put(tensor.cpu().numpy(), jax.devices("gpu" if p.case.device == "cuda" else "cpu")[0])
+    return jax.device_put(tensor.cpu().numpy().copy(), jax.devices("gpu" if p.case.device == "cuda" else "cpu")[0])
+
+
+def points(p: Problem, tensor: torch.Tensor) -> Array:
+    """[..., N, D] with the samples last."""
+    return array(p, tensor.transpose(-1, -2))
 
 
 def networks_of(p: Problem) -> Networks:
@@ -48,8 +54,8 @@ def is_key(source: Array) -> bool:
 
 
 def normals(p: Problem, source: Array) -> Array:
-    """[T, N, D]."""
-    return jax.random.normal(source, (p.case.T, p.case.N, p.case.D)) if is_key(source) else source
+    """[T, D, N]."""
+    return jax.random.normal(source, (p.case.T, p.case.D, p.case.N)) if is_key(source) else source
 
 
 def times(p: Problem) -> Array:
@@ -57,16 +63,17 @@ def times(p: Problem) -> Array:
 
 
 def apply(network: list[Array], x: Array, t: Array) -> Array:
-    """A network's outputs at x [..., D] and times t that broadcast to [..., 1]."""
+    """A network's outputs at x [..., D, N] and times t that broadcast to [..., 1, 1]."""
     w1, b1, w2, b2 = network
-    dim = x.shape[-1]
+    dim = x.shape[-2]
     if dim * len(b1) > FEW:
-        return jax.nn.relu(x @ w1[:, :dim].T + t * w1[:, dim] + b1) @ w2.T + b2
-    out = b2
+        h = jax.nn.relu(jnp.einsum("hd,...dn->...hn", w1[:, :dim], x) + t * w1[:, dim:] + b1[:, None])
+        return jnp.einsum("dh,...hn->...dn", w2, h) + b2[:, None]
+    out = list(b2)
     for j in range(len(b1)):
-        z = (x * w1[j, :dim]).sum(-1, keepdims=True) + t * w1[j, dim] + b1[j]
-        out = out + jax.nn.relu(z) * w2[:, j]
-    return out
+        z = sum((x[..., d, :] * w1[j, d] for d in range(dim)), t[..., 0] * w1[j, dim] + b1[j])
+        out = [out[d] + jax.nn.relu(z) * w2[d, j] for d in range(dim)]
+    return jnp.stack(out, -2)
 
 
 def forward(p: Problem, x: Array, eps: Array) -> Array:
@@ -109,10 +116,10 @@ def loss_of(p: Problem) -> Loss:
 
 def differentiated(p: Problem, loss: Loss) -> Work:
     """The loss and every gradient."""
-    arguments, both = (networks_of(p), array(p, p.x0)), jax.value_and_grad(loss)
+    arguments, both = (networks_of(p), points(p, p.x0)), jax.value_and_grad(loss)
 
     def result(eps: torch.Tensor) -> list[np.ndarray]:
-        value, gradients = jax.jit(both)(*arguments, array(p, eps))
+        value, gradients = jax.jit(both)(*arguments, points(p, eps))
         return [np.array(value).reshape(1), *map(np.array, jax.tree.leaves(gradients))]
 
     return Work(keyed(both, *arguments), result)
@@ -128,10 +135,10 @@ def update(loss: Loss, networks: Networks, state: Any, x0: Array, source: Array)
 def stepped(p: Problem, loss: Loss) -> Work:
     """The weights after a step of AdamW."""
     networks = networks_of(p)
-    arguments, step = (networks, ADAMW.init(networks), array(p, p.x0)), functools.partial(update, loss)
+    arguments, step = (networks, ADAMW.init(networks), points(p, p.x0)), functools.partial(update, loss)
 
     def result(eps: torch.Tensor) -> list[np.ndarray]:
-        return list(map(np.array, jax.tree.leaves(jax.jit(step)(*arguments, array(p, eps))[0])))
+        return list(map(np.array, jax.tree.leaves(jax.jit(step)(*arguments, points(p, eps))[0])))
 
     return Work(keyed(step, *arguments), result)
 
@@ -141,9 +148,9 @@ def noise(p: Problem) -> Work:
 
 
 def forward_process(p: Problem) -> Work:
-    x0 = array(p, p.x0)
+    x0 = points(p, p.x0)
     run = keyed(lambda x0, key: trajectory(p, x0, normals(p, key)), x0)
-    return Work(run, lambda eps: [np.array(trajectory(p, x0, array(p, eps)))])
+    return Work(run, lambda eps: [np.array(trajectory(p, x0, points(p, eps))).swapaxes(1, 2)])
 
 
 def variational_bound(p: Problem) -> Work:
@@ -161,14 +168,14 @@ def samples(p: Problem, networks: Networks, x: Array, eps: Array) -> Array:
 
 def draw(p: Problem, networks: Networks, key: Array) -> Array:
     """x_0 from noise."""
-    eps = jax.random.normal(key, (p.case.T + 1, p.case.N, p.case.D))
+    eps = jax.random.normal(key, (p.case.T + 1, p.case.D, p.case.N))
     return samples(p, networks, eps[-1], eps[:-1])
 
 
 def reverse_process(p: Problem) -> Work:
     networks = networks_of(p)
     run = keyed(functools.partial(draw, p), networks)
-    return Work(run, lambda x, eps: [np.array(samples(p, networks, array(p, x), array(p, eps)))])
+    return Work(run, lambda x, eps: [np.array(samples(p, networks, points(p, x), points(p, eps))).T])
 
 
 def train_and_sample(p: Problem, iterations: int) -> tuple[np.ndarray, np.ndarray]:
@@ -182,5 +189,5 @@ def train_and_sample(p: Problem, iterations: int) -> tuple[np.ndarray, np.ndarra
         (networks, _), losses = jax.lax.scan(step, (networks, ADAMW.init(networks)), jnp.arange(iterations))
         return networks, losses
 
-    networks, losses = keyed(train, networks_of(p), array(p, p.x0))()
-    return np.array(losses), np.array(keyed(functools.partial(draw, p), networks)())
+    networks, losses = keyed(train, networks_of(p), points(p, p.x0))()
+    return np.array(losses), np.array(keyed(functools.partial(draw, p), networks)()).T

@@ -12,14 +12,14 @@ from benchmarks.rivals.jax_batch import Array, Loss, Networks
 
 
 def step_noise(p: Problem, source: Array, i: Array) -> Array:
-    """[N, D], of step i counted from 0."""
+    """[D, N], of step i counted from 0."""
     if jax_batch.is_key(source):
-        return jax.random.normal(jax.random.fold_in(source, i), (p.case.N, p.case.D))
+        return jax.random.normal(jax.random.fold_in(source, i), (p.case.D, p.case.N))
     return source[i]
 
 
 def time(p: Problem, i: Array) -> Array:
-    return (i + 1) / (p.case.T + 1)
+    return ((i + 1) / (p.case.T + 1))[None, None]
 
 
 def loss_of(p: Problem) -> Loss:
@@ -55,8 +55,8 @@ def reverse_process(p: Problem) -> Work:
 
     def draw(networks: Networks, key: Array) -> Array:
         terminal, key = jax.random.split(key)
-        return samples(networks, jax.random.normal(terminal, (p.case.N, p.case.D)), key)
+        return samples(networks, jax.random.normal(terminal, (p.case.D, p.case.N)), key)
 
-    to_array = functools.partial(jax_batch.array, p)
+    points = functools.partial(jax_batch.points, p)
     run = jax_batch.keyed(draw, networks)
-    return Work(run, lambda x, eps: [np.array(samples(networks, to_array(x), to_array(eps)))])
+    return Work(run, lambda x, eps: [np.array(samples(networks, points(x), points(eps))).T])
