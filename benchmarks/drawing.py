@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from benchmarks.cases import AXES, Case
 from benchmarks.results import Result, Timed, own
-from benchmarks.rivals import RIVALS
 
 INK, GREY = "#24313d", "#8b97a3"
 STYLE = {
@@ -76,6 +75,9 @@ def growth(result: Result, device: str, ops: Sequence[str], axes: str, unit: str
     grid = figure.subplots(len(ops), len(axes), squeeze=False)
     for row, op in zip(grid, ops, strict=True):
         for plot, axis in zip(row, axes, strict=True):
+            if axis not in AXES[op]:
+                plot.set_axis_off()
+                continue
             origin = Case(op, device=device)
             for name, points in lines(result, origin, axis, _time if unit == "seconds" else _memory).items():
                 color, marker = STYLE[name]
@@ -86,7 +88,7 @@ def growth(result: Result, device: str, ops: Sequence[str], axes: str, unit: str
             plot.set_ylabel(unit if plot is row[0] else "")
             plot.grid(alpha=0.25)
     handles = {label: h for plot in grid.flat for h, label in zip(*plot.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(RIVALS) + 1, fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=1 + 2 * len(axes), fontsize=8)
     return figure
 
 
@@ -112,7 +114,7 @@ def bars(starts: dict[str, dict[str, Timed]]) -> Figure:
         plot.bar_label(drawn, [f"{value:.1f} s" for value in values], padding=3, fontsize=8, color=INK)
     plot.set_yticks(range(len(names)), names)
     plot.invert_yaxis()
-    plot.set(xscale="log", xlabel="seconds from the start of the process to its end")
+    plot.set(xlabel="seconds from the start of the process to its end")
     plot.set_title("The whole tutorial: 1000 training steps, 1000 samples")
     plot.margins(x=0.15)
     plot.legend(frameon=False)
