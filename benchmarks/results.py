@@ -103,6 +103,6 @@ def own(rivals: dict[str, Timed]) -> str | None:
 def seconds(value: float) -> str:
     """Three digits and a unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if value >= size:
+        if value >= 0.9995 * size:  # what three digits round up to
             return f"{value / size:.3g} {unit}" if value < 1000 * size else f"{value / size:.0f} {unit}"
     return f"{value / 1e-6:.3g} us"

@@ -70,7 +70,8 @@ class Session:
         for case in (case for device in self.devices for case in cases(op, self.size, device)):
             whole = op == "tutorial"
             names = self.able(case, "train_and_sample" if whole else op)
-            for turn in ("cold", "warm") if whole else range(TURNS[self.size]):
+            starts = ("warm",) if self.size == "tiny" else ("cold", "warm")
+            for turn in starts if whole else range(TURNS[self.size]):
                 yield from ((case, name, turn) for name in names)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
