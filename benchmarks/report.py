@@ -66,15 +66,11 @@ def conditions(result: Result) -> str:
     )
 
 
-def origin(device: str, op: str) -> Case:
-    return Case(op, device=device)
-
-
 def summary(result: Result) -> str:
     """One table a device: rivals down, operations at the tutorial's size across; medians, and how many times ours."""
     parts = []
     for device in result.document["ceilings"]:
-        keys = [(Case(op, device=device), start) for op in AXES for start in [""]]
+        keys = [(Case(op, device=device), "") for op in AXES]
         keys += [(Case("tutorial", device=device), start) for start in ("cold", "warm")]
         keys = [key for key in keys if key in result.timed]
         names = list(dict.fromkeys(name for key in keys for name in result.timed[key]))
