@@ -18,7 +18,7 @@ def noise(problem: Problem) -> tuple[Tensor, ...]:
 
 def expected(problem: Problem, eps: Tensor) -> list[Tensor]:
     _, x0, betas = problem.double()
-    return [reference.forward_process(x0, betas, eps.double())]
+    return [reference.trajectory(x0, betas, eps.double())]
 
 
 def test_forward_process(measure: Callable[..., None]) -> None:

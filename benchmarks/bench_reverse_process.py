@@ -21,7 +21,7 @@ def noise(problem: Problem) -> tuple[Tensor, ...]:
 @torch.no_grad()
 def expected(problem: Problem, x: Tensor, eps: Tensor) -> list[Tensor]:
     network, _, _ = problem.double()
-    return [reference.reverse_process(network, x.double(), problem.case.T, eps.double())[-1]]
+    return [reference.history(network, x.double(), problem.case.T, eps.double())[-1]]
 
 
 def test_reverse_process(measure: Callable[..., None]) -> None:

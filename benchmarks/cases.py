@@ -52,6 +52,6 @@ def cases(op: str, size: str, device: str) -> Iterator[Case]:
     yield origin
     for axis in AXES.get(op, ""):
         for value in points.get(axis, ()):
-            case = replace(origin, **{axis: value})
+            case = replace(origin, **{axis: value})  # type: ignore[arg-type]
             if case != origin:
                 yield case

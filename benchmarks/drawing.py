@@ -6,21 +6,11 @@ from dataclasses import replace
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks import rivals
 from benchmarks.cases import AXES, Case
 from benchmarks.results import Result, Timed, own
 
-INK, GREY = "#24313d", "#8b97a3"
-STYLE = {
-    "compiled": ("#e0763a", "o"),
-    "triton": ("#c2410c", "D"),
-    "vectorized": ("#e9b48f", "s"),
-    "tutorial": (GREY, "v"),
-    "tutorial_compiled": ("#5d6b78", "^"),
-    "torch_compile": ("#2b6c99", "P"),
-    "jax_batch": ("#3f9c73", "X"),
-    "jax_scan": ("#8cc9a8", "<"),
-    "diffusers": ("#8a63a8", "*"),
-}
+INK = "#24313d"
 Points = list[tuple[int, float]]
 TITLES = {"N": "samples N", "T": "steps T", "D": "dimensions D", "H": "hidden units H"}
 
@@ -80,7 +70,7 @@ def growth(result: Result, device: str, ops: Sequence[str], axes: str, unit: str
                 continue
             origin = Case(op, device=device)
             for name, points in lines(result, origin, axis, _time if unit == "seconds" else _memory).items():
-                color, marker = STYLE[name]
+                color, marker = rivals.load(name).STYLE
                 plot.plot(*zip(*points, strict=True), color=color, marker=marker, markersize=4, label=name)
             if unit == "seconds":
                 _draw_limit(plot, result, origin, axis)
@@ -103,13 +93,13 @@ def _draw_limit(plot: Axes, result: Result, origin: Case, axis: str) -> None:
 
 def bars(starts: dict[str, dict[str, Timed]]) -> Figure:
     """Seconds of the whole tutorial, cold and warm."""
-    names = list(dict.fromkeys(name for rivals in starts.values() for name in rivals))
+    names = list(dict.fromkeys(name for timed in starts.values() for name in timed))
     figure = Figure(figsize=(8, 1.2 + 0.5 * len(names)), layout="constrained", dpi=120)
     plot = figure.subplots()
-    for i, (start, rivals) in enumerate(starts.items()):
-        present = [name for name in names if name in rivals]
+    for i, (start, timed) in enumerate(starts.items()):
+        present = [name for name in names if name in timed]
         at = [names.index(name) + (i - 0.5) * 0.38 for name in present]
-        values = [rivals[name].median for name in present]
+        values = [timed[name].median for name in present]
         drawn = plot.barh(at, values, 0.36, color="#2b6c99" if start == "cold" else "#e0763a", label=start)
         plot.bar_label(drawn, [f"{value:.1f} s" for value in values], padding=3, fontsize=8, color=INK)
     plot.set_yticks(range(len(names)), names)

@@ -16,12 +16,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from kernels import launch
 from kernels.forward_process.triton import forward_kernel
 from kernels.noise.triton import normal_kernel
 from kernels.reverse_process import triton as reverse_process
 from kernels.reverse_step.triton import step_kernel
 from kernels.transition_bound.triton import transition_kernel
+from kernels.triton import launch, sizes
 from kernels.variational_bound.triton import mean_kernel
 from kernels.variational_bound.triton_unrolled import unrolled_kernel
 from kernels.variational_bound.triton_wide import wide_kernel
@@ -52,18 +52,18 @@ def specializations() -> Iterator[Specialization]:
     yield Specialization("noise", normal_kernel, {"STREAM": 0, "BLOCK": 128}, 0)
     yield Specialization("forward_process", forward_kernel, {"BLOCK": 32}, 4 * 32)
     yield Specialization("transition_bound", transition_kernel, {"BLOCK": 1024}, 0, 4)
-    yield Specialization("reverse_step", step_kernel, {"PLACE": 0, "BLOCK": 256}, 0, 4)
+    yield Specialization("reverse_step", step_kernel, {"LANE": 0, "BLOCK": 256}, 0, 4)
     yield Specialization("mean", mean_kernel, {"DIM": 1, "BLOCK": 1024}, 0, 4)
     for dim, hidden in UNROLLED:
-        sizes = {"D": dim, "H": hidden}
-        for groups in (1, launch.LANES):
-            block = {"BLOCK_N": launch.LANES // groups, "GROUPS": groups}
-            yield Specialization("variational_bound", unrolled_kernel, sizes | block, 4 * 32)
+        network = {"D": dim, "H": hidden}
+        for groups in (1, sizes.LANES):
+            block = {"BLOCK_N": sizes.LANES // groups, "GROUPS": groups}
+            yield Specialization("variational_bound", unrolled_kernel, network | block, 4 * 32)
         for history in (False, True) if hidden == 4 else (False,):
-            constants = sizes | {"BLOCK_N": launch.LANES, "HISTORY": history}
+            constants = network | {"BLOCK_N": sizes.LANES, "HISTORY": history}
             yield Specialization("reverse_process", reverse_process.unrolled_kernel, constants, 4 * 32)
     for dim, hidden in WIDE:
-        wide = launch.wide_sizes(dim, hidden)
+        wide = sizes.wide_sizes(dim, hidden)
         yield Specialization("variational_bound", wide_kernel, wide, wide["BLOCK_N"])
         for history in (False, True) if dim == 8 else (False,):
             constants = wide | {"HISTORY": history}

@@ -19,6 +19,19 @@ CHECKED = 1000  # samples: the oracle keeps every step of each for autograd
 LR, WEIGHT_DECAY = 1e-2, 1e-6  # of AdamW, the tutorial's
 
 
+# Elements (step, sample, dimension, four hidden units) that fit the memory of a small machine and of a GPU: autograd
+# keeps every one of them, several times over.
+KEPT = {"cpu": 3e7, "cuda": 3e8}
+
+
+def too_much_for_autograd(case: Case) -> str | None:
+    """Why a rival that differentiates by autograd has no figure for a case, None where it has one."""
+    kept = case.N * case.T * case.D * max(1, case.H // 4)
+    if case.op in ("variational_bound", "training_step") and kept > KEPT[case.device]:
+        return f"autograd would keep {kept:.0e} elements, more than {KEPT[case.device]:.0e}"
+    return None
+
+
 class Work(NamedTuple):
     """What a rival does for a case.
 
@@ -54,9 +67,7 @@ class Problem:
     @property
     def weights(self) -> tuple[Tensor, ...]:
         """W1 [H, D + 1], b1 [H], W2 [D, H], b2 [D] of the mean network, then of the std network."""
-        weights = self.network.weights()
-        assert weights is not None
-        return tuple(w.detach() for w in weights)
+        return tuple(w.detach() for w in self.network.parameters())
 
     @functools.cached_property
     def schedule(self) -> ddpm.Schedule:

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks import ceiling, limits, measuring, rivals
 from benchmarks.cases import Case, cases
 from benchmarks.problem import Problem, error
-from kernels import launch
+from kernels.triton import sizes
 
 TURNS = {"tiny": 1, "short": 3, "full": 3}
 SECONDS = 0.2  # of timing in a turn
@@ -56,9 +56,7 @@ class Session:
         for name in self.names:
             if rivals.missing(name) is None and not hasattr(rivals.load(name), function):
                 continue
-            reason = rivals.gap(name, case)
-            if (name, case.op, self.size) == ("tutorial", "tutorial", "short"):
-                reason = "takes five minutes: in the full run only"
+            reason = rivals.gap(name, case, self.size)
             if reason:
                 self.gaps.append({"rival": name, "reason": reason, **asdict(case)})
             else:
@@ -145,7 +143,7 @@ def prepare(
     if result is not None:
         on: tuple[Tensor, ...] = noise(checked)
         wanted = expected(checked, *on)  # first, because a training step changes the weights
-        with mock.patch.object(launch, "MANY", launch.MANY if case.N < launch.MANY else 1):  # the kernel that is timed
+        with mock.patch.object(sizes, "MANY", sizes.MANY if case.N < sizes.MANY else 1):  # the kernel that is timed
             notes["error"] = difference = error(result(*(eps.to(case.device) for eps in on)), wanted)
         assert difference <= tolerance, f"{name} is {difference:.1e} away from the reference, more than {tolerance}"
 

@@ -21,12 +21,17 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str]) -> None:
     """Write network, schedule, seed, iteration and the optimizer's state; an existing file is replaced whole.
 
     Raises:
-        ValueError: the network is not a ddpm.GaussianMLP.
+        ValueError: the network is not a ddpm.GaussianMLP, or no longer what its constructor made.
         OSError: the file cannot be written.
     """
     network = diffusion.network
-    if not isinstance(network, GaussianMLP):
+    if type(network) is not GaussianMLP:
         raise ValueError(f"only a ddpm.GaussianMLP can be saved; got {type(network).__name__}")
+    if not _is_as_made(network):
+        raise ValueError(
+            f"network is no longer what GaussianMLP(dim={network.dim}, hidden={network.hidden}) makes, and would come "
+            "back as another: only weights, dtype and requires_grad of such a network can be saved"
+        )
     tensors = {f"network.{name}": p.detach() for name, p in network.named_parameters()}
     for i, state in (diffusion.optimizer_state or {}).items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
@@ -34,6 +39,7 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str]) -> None:
     description = {
         "version": VERSION,
         "network": {"dim": network.dim, "hidden": network.hidden},
+        "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
         "schedule": repr(diffusion.schedule),
         "seed": diffusion.seed,
         "iteration": diffusion.iteration,
@@ -44,6 +50,18 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str]) -> None:
     )
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _is_as_made(network: GaussianMLP) -> bool:
+    """Whether `network` is one that GaussianMLP's constructor makes, but for its weights."""
+    pair = network.as_mlp_pair()
+    return (
+        pair is not None
+        and pair.activation == "relu"
+        and pair.hidden == (network.hidden,) * 2
+        and len(network.state_dict()) == len(pair.tensors)
+        and len({tensor.data_ptr() for tensor in pair.tensors}) == len(pair.tensors)  # none is tied to another
+    )
 
 
 def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
@@ -68,12 +86,13 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
         version = description["version"]
         if version == VERSION:
             network = GaussianMLP(description["network"]["dim"], tuple(description["network"]["hidden"]))
-            network.load_state_dict(
-                {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-            )
+            weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+            network.load_state_dict(weights, assign=True)  # in the dtype that they were saved in
+            for name in description.get("frozen", ()):
+                network.get_parameter(name).requires_grad_(False)
             schedule = Schedule(tensors["schedule.betas"])
             seed, iteration = int(description["seed"]), int(description["iteration"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names and shapes do not fit
+    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:  # names or shapes do not fit
         raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
     if version != VERSION:
         raise ValueError(f"{os.fspath(path)!r} has format version {version}; this reads {VERSION}")

@@ -67,6 +67,7 @@ def train_on_device(
     optimizer.found_inf = not_finite = torch.zeros((), dtype=torch.float32, device=device)  # type: ignore[attr-defined]
 
     def step() -> None:
+        optimizer.zero_grad()
         loss = diffusion.backward(x0, seed=seed, step=iteration)
         not_finite.masked_fill_((0 * loss).ne(0), 1)
         optimizer.step()

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from ddpm.cuda_graph import capture, on_side_stream, train_on_device
 from ddpm.diffusion import Diffusion
-from kernels import arguments
+from kernels import arguments, backends
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,30 @@ def train(
         seed: of the noise; the forward process of iteration i draws step i of the stream.
         progress: show a progress bar with the loss, if standard error is a terminal.
 
-    On CUDA with backend "triton" the steps are replayed from a CUDA graph. For a network that no kernel holds, let go
-    of every loss that you computed before: what autograd keeps for it cannot be part of a graph.
+    On CUDA, with a backend that can be recorded ("triton"), the steps are replayed from a CUDA graph. For a network
+    that no kernel holds, let go of every loss that you computed before: what autograd keeps for it cannot be part of a
+    graph.
 
     Raises:
         TypeError, ValueError: a bad argument.
         FloatingPointError: the loss is not finite; names the iteration. The weights stay as they were before it.
     """
-    arguments.integer("steps", steps, 0, 2**32 - 1)
-    arguments.integer("seed", seed, -(2**63), 2**64 - 1)
+    steps = arguments.integer("steps", steps, 0, 2**32 - 1)
+    seed = arguments.integer("seed", seed, -(2**63), 2**64 - 1)
     for name, value in (("lr", lr), ("weight_decay", weight_decay)):
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be finite and not negative; got {value}")
+    if any(p.is_inference() for p in diffusion.parameters()):
+        raise ValueError("diffusion has parameters that were made in torch.inference_mode and cannot be trained")
+    with torch.inference_mode(False), torch.enable_grad():  # whatever is around: what is made here is used again
+        if isinstance(x0, Tensor) and x0.is_inference():
+            x0 = x0.clone()
+        return TrainingResult(_train(diffusion, x0, steps, lr, weight_decay, seed, progress))
+
+
+def _train(
+    diffusion: Diffusion, x0: Tensor, steps: int, lr: float, weight_decay: float, seed: int, progress: bool
+) -> Tensor:
     on_device = isinstance(x0, Tensor) and x0.is_cuda
     optimizer = torch.optim.AdamW(
         diffusion.network.parameters(), lr=lr, weight_decay=weight_decay, fused=True, capturable=on_device
@@ -64,22 +76,24 @@ def train(
     try:
         # disable=None: silent unless standard error is a terminal
         with tqdm(total=steps, desc="train", unit="step", disable=None if progress else True) as bar:
-            if on_device:
-                arguments.finite("x0", x0)
-                # the other backends wait for the device within a call, which no graph can hold
-                record = capture if diffusion.backend == "triton" else (lambda step: step)
-                with on_side_stream(x0.device):
-                    return TrainingResult(train_on_device(diffusion, optimizer, x0, steps, seed, bar, record))
-            return TrainingResult(_train(diffusion, optimizer, x0, steps, seed, bar))
+            if not on_device:
+                return _train_on_host(diffusion, optimizer, x0, steps, seed, bar)
+            arguments.finite("x0", x0)
+            # a backend that waits for the device within a call cannot be part of a graph
+            in_graphs = backends.get(diffusion.backend).in_cuda_graphs
+            with on_side_stream(x0.device):
+                record = capture if in_graphs else (lambda step: step)
+                return train_on_device(diffusion, optimizer, x0, steps, seed, bar, record)
     finally:
         diffusion.optimizer_state = optimizer.state_dict()["state"]
 
 
-def _train(
+def _train_on_host(
     diffusion: Diffusion, optimizer: torch.optim.Optimizer, x0: Tensor, steps: int, seed: int, bar: tqdm
 ) -> Tensor:
     losses = torch.empty(steps, dtype=torch.float32)
     for i in range(steps):
+        optimizer.zero_grad()
         losses[i] = value = diffusion.backward(x0, seed=seed, step=diffusion.iteration).item()
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")

@@ -1,30 +1,88 @@
-"""Which backends exist here, why one does not, and which to take."""
+"""Every backend, one object each, and the choice among them."""
 
 import functools
+import importlib
 import importlib.metadata
 import importlib.util
 import os
 import shutil
 import sys
-from types import ModuleType
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
 
 import torch
 
-BACKENDS = ("reference", "vectorized", "compiled", "triton")
+from kernels.networks import MLPPair
+from kernels.triton import sizes
+
 TRITON = (3, 6)  # the oldest version that has what the kernels use
 
 
+@dataclass(frozen=True, eq=False)
+class Backend:
+    """One way to compute the ops.
+
+    Attributes:
+        name: what users call it, and its files: kernels/<op>/<name>.py.
+        missing: why it cannot run on a type of device, and what would make it available; None where it can.
+        refuses: why a pair of perceptrons is no part of its kernels, which then call it; None where it is.
+        default_on: the types of device on which it may be taken where no backend is named; None is any.
+        any_dtype: whether it computes in other dtypes than float32.
+        by_autograd: whether it takes any network, and leaves its gradients to autograd.
+        in_cuda_graphs: whether a training step can be recorded in a CUDA graph.
+        ops: the implementations by op, where they are not in its files.
+    """
+
+    name: str
+    missing: Callable[[str], str | None] = lambda device_type: None
+    refuses: Callable[[MLPPair], str | None] = lambda pair: None
+    default_on: tuple[str, ...] | None = None
+    any_dtype: bool = False
+    by_autograd: bool = False
+    in_cuda_graphs: bool = False
+    ops: Mapping[str, Any] | None = None
+
+    def holds(self, pair: MLPPair | None) -> TypeGuard[MLPPair]:
+        """Return whether a network is part of its kernels; any other, as None is, is called by them."""
+        return pair is not None and not self.by_autograd and self.refuses(pair) is None
+
+    def implementation(self, op: str) -> Any:
+        """Return what computes `op`, imported at its first use: Triton and torch's compiler are slow to import.
+
+        Raises:
+            ValueError: the backend lacks it.
+        """
+        found = self._find(op)
+        if found is None:
+            listed = ", ".join(filter(self._find, ops()))
+            raise ValueError(f"backend {self.name!r} has no {op}; it has {listed}")
+        return found
+
+    def _find(self, op: str) -> Any:
+        return _module(f"kernels.{op}.{self.name}") if self.ops is None else self.ops.get(op)
+
+    def check_dtype(self, name: str, x: torch.Tensor) -> None:
+        """Raise TypeError unless the backend computes in the dtype of `x`, the argument `name`."""
+        if not self.any_dtype and x.dtype != torch.float32:
+            raise TypeError(f"{name} must be float32 for backend {self.name!r}; got {x.dtype}")
+
+
+def ops() -> list[str]:
+    """Return the names of the ops: the folders that have a reference."""
+    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/reference.py"))
+
+
 @functools.cache
-def missing(backend: str, device_type: str = "cpu") -> str | None:
-    """Why `backend` cannot run on `device_type`, and what would make it available; None if it can."""
-    if backend == "compiled":
-        return _missing_compiler(device_type)
-    if backend == "triton":
-        return _missing_triton(device_type)
-    return None
+def _module(name: str) -> Any:
+    package, _, _ = name.rpartition(".")
+    if importlib.util.find_spec(package) is None or importlib.util.find_spec(name) is None:
+        return None
+    return importlib.import_module(name)
 
 
-def _missing_compiler(device_type: str) -> str | None:
+def _no_compiler(device_type: str) -> str | None:
     if device_type == "cpu":
         compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
         if shutil.which(compiler) is None:
@@ -34,7 +92,7 @@ def _missing_compiler(device_type: str) -> str | None:
     return None
 
 
-def _missing_triton(device_type: str) -> str | None:
+def _no_triton(device_type: str) -> str | None:
     if device_type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         return (
             f"it needs a CUDA device, and the tensors are on {device_type!r} (TRITON_INTERPRET=1 interprets it there)"
@@ -50,52 +108,98 @@ def _missing_triton(device_type: str) -> str | None:
     return None
 
 
-def available() -> dict[str, str]:
-    """Backend name -> "available", or why it is not (on CUDA where there is a device)."""
-    device_type = "cuda" if torch.cuda.is_available() else "cpu"
-    return {name: missing(name, device_type) or "available" for name in BACKENDS}
+def _one_hidden_layer(pair: MLPPair) -> str | None:
+    """Why kernels for one hidden layer with ReLU cannot hold a pair."""
+    mean, std = pair.hidden
+    if pair.dtype != torch.float32:
+        return f"its kernels hold networks in float32; got {pair.dtype}"
+    if pair.activation != "relu":
+        return f"its kernels hold networks with the activation 'relu'; got {pair.activation!r}"
+    if pair.tables is not None:
+        return "its kernels hold networks without tables by step"
+    if len(mean) != 1 or mean != std:
+        return f"its kernels hold one hidden layer, as wide in both networks; got widths {mean} and {std}"
+    return None
 
 
-def check(backend: str | None, device_type: str = "cpu") -> str:
-    """Return `backend` if it can run on `device_type`; None is the best that can.
+def _small(pair: MLPPair) -> str | None:
+    return _one_hidden_layer(pair) or sizes.refuses(pair.dim, pair.hidden[0][0])
+
+
+# From the specification to the fastest: where no backend is named, the last that can run is taken.
+REGISTERED: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend("reference", any_dtype=True, by_autograd=True),
+        Backend("vectorized", refuses=_one_hidden_layer),
+        Backend("compiled", missing=functools.cache(_no_compiler), refuses=_one_hidden_layer),
+        Backend(
+            "triton",
+            missing=functools.cache(_no_triton),
+            refuses=_small,
+            default_on=("cuda",),
+            in_cuda_graphs=True,
+        ),
+    )
+}
+
+
+def get(name: str) -> Backend:
+    """Return the backend called `name`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in REGISTERED:
+        raise ValueError(f"backend must be one of {', '.join(REGISTERED)}, or None; got {name!r}")
+    return REGISTERED[name]
+
+
+def choose(name: str | None, device_type: str = "cpu", dtype: torch.dtype = torch.float32) -> Backend:
+    """Return the backend called `name`, or the best for `dtype` on `device_type` if it is None.
 
     Raises:
         ValueError: no such backend.
         RuntimeError: the backend exists but cannot run here; says what would make it available.
     """
-    if backend is None:
-        return best(device_type)
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, or None; got {backend!r}")
-    if reason := missing(backend, device_type):
-        raise RuntimeError(f"backend {backend!r} is not available: {reason}")
-    return backend
+    return REGISTERED[able(name, device_type, dtype)]
 
 
-def check_fused(backend: str | None, device_type: str) -> str:
-    """As `check`, for ops whose reference takes other arguments and is called by name.
-
-    Raises:
-        ValueError: backend is the reference.
-    """
-    backend = check(backend, device_type)
-    if backend == "reference":
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS[1:])}; got 'reference'")
-    return backend
-
-
-def best(device_type: str = "cpu") -> str:
-    """The fastest backend that `device_type` allows: a choice made once, when nobody named one."""
-    if device_type == "cuda" and missing("triton", device_type) is None:
-        return "triton"
-    return "vectorized" if missing("compiled", device_type) else "compiled"
+def able(name: str | None, device_type: str, dtype: torch.dtype) -> str:
+    """Return the name of what `choose` returns."""
+    if name is None:
+        return [
+            name
+            for name, backend in REGISTERED.items()
+            if (backend.default_on is None or device_type in backend.default_on)
+            and (backend.any_dtype or dtype == torch.float32)
+            and backend.missing(device_type) is None
+        ][-1]
+    if reason := get(name).missing(device_type):
+        raise RuntimeError(f"backend {name!r} is not available: {reason}")
+    return name
 
 
 # what torch.compiler.assume_constant_result does; called, it would import the whole compiler with this module
-best._dynamo_marked_constant = True  # type: ignore[attr-defined]
+able._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-@functools.cache
-def implementation(op: str, backend: str) -> ModuleType:
-    """The module of `op` for `backend`, imported at its first use: Triton and torch's compiler are slow to import."""
-    return importlib.import_module(f"kernels.{op}.{backend}")
+def check_somewhere(name: str | None, device_type: str) -> None:
+    """Raise unless `name` is None or a backend that can run on `device_type`, or on a CUDA device that is here.
+
+    For a model that may move there later.
+    """
+    if name is not None and (not torch.cuda.is_available() or get(name).missing("cuda") is not None):
+        choose(name, device_type)
+
+
+def available() -> dict[str, str]:
+    """Backend name -> "available", or why it is not (on CUDA where there is a device)."""
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    return {name: backend.missing(device_type) or "available" for name, backend in REGISTERED.items()}
+
+
+def device_type_for(name: str | None) -> str:
+    """Return "cuda" where there is such a device, unless the backend `name` was asked for and runs on a CPU."""
+    on_cpu = name is not None and get(name).missing("cpu") is None
+    return "cuda" if torch.cuda.is_available() and not on_cpu else "cpu"

@@ -4,50 +4,70 @@ Outside torch.compile they are called as they are: the dispatcher would add 14 u
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, ParamSpec
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-P = ParamSpec("P")
+from kernels.networks import MLPPair
+from kernels.place import Place
+
+# torch.library knows neither of these, nor an argument that is an int or a tensor: each is taken apart.
+PAIR = "Tensor[] tensors, str activation"
+PLACE = "SymInt seed, SymInt step, Tensor? device_step, SymInt first"
 
 
-def operator(schema: str, fake: Callable[..., Tensor]) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
-    """Register a function of keyword options with defaults as fused_ddpm::<its name>.
+def operator(schema: str, fake: Callable[..., Tensor]) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """Register a function of positional arguments as fused_ddpm::<its name>.
 
     Args:
-        schema: its arguments in the language of torch.library. A `step` is an int or a tensor, which that language
-            cannot say: it is taken apart, into `Tensor? device_step` and `int step`.
-        fake: an empty tensor like the result, from the arguments of the schema.
+        schema: the arguments in the language of torch.library, an MLPPair as PAIR and a Place as PLACE.
+        fake: an empty tensor like the result, from the same arguments.
     """
 
-    def register(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-        defaults = function.__kwdefaults__ or {}
+    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        kinds = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
 
-        def run(*args: Any, **options: Any) -> Tensor:
-            if "step" in defaults:
-                *args, device_step = args  # type: ignore[assignment]
-                if device_step is not None:
-                    options["step"] = device_step
-            return function(*args, **options)
+        def run(*flat: Any) -> Tensor:
+            return function(*_together(kinds, flat))
 
         name = f"fused_ddpm::{function.__name__}"
         op = torch.library.custom_op(name, run, mutates_args=(), schema=f"({schema}) -> Tensor")
-        op.register_fake(fake)
+        op.register_fake(lambda *flat: fake(*_together(kinds, flat)))
 
         @functools.wraps(function)
-        def call(*args: P.args, **options: P.kwargs) -> Tensor:
-            if not torch.compiler.is_compiling():
-                return function(*args, **options)
-            every: dict[str, Any] = {**defaults, **options}
-            if "step" in every:
-                on_device = isinstance(every["step"], Tensor)
-                every |= {"device_step": every["step"], "step": 0} if on_device else {"device_step": None}
-            if every["seed"] >= 2**63:  # the same 64 bits, in torch's signed integers
-                every["seed"] -= 2**64
-            return op(*args, **every)
+        def call(*arguments: Any) -> Tensor:
+            if torch.compiler.is_compiling():
+                return op(*_apart(arguments))
+            return function(*arguments)
 
         return call
 
     return register
+
+
+def _apart(arguments: Sequence[Any]) -> Iterator[Any]:
+    for argument in arguments:
+        if isinstance(argument, MLPPair):
+            yield from ([tensor.detach() for tensor in argument.tensors], argument.activation)
+        elif isinstance(argument, Place):
+            seed, step, first = argument
+            if seed >= 2**63:  # the same 64 bits, in torch's signed integers
+                seed -= 2**64
+            yield from (seed, 0, step, first) if isinstance(step, Tensor) else (seed, step, None, first)
+        else:
+            yield argument
+
+
+def _together(kinds: Sequence[Any], flat: Sequence[Any]) -> Iterator[Any]:
+    rest = iter(flat)
+    for kind in kinds:
+        if kind is MLPPair:
+            yield MLPPair.of_tensors(next(rest), next(rest))
+        elif kind is Place:
+            seed, step, device_step, first = (next(rest) for _ in range(4))
+            yield Place(seed, step if device_step is None else device_step, first)
+        else:
+            yield next(rest)

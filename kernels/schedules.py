@@ -1,9 +1,9 @@
-"""What follows from the betas alone: computed in float64, once for a schedule and a device."""
+"""What follows from a schedule alone: computed in float64, kept in float32, once for a schedule and a device."""
 
 import functools
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,9 +27,10 @@ def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tens
 
     @functools.wraps(compute)
     def look_up(betas: Tensor, device: torch.device) -> T:
-        if betas not in kept:
+        per_device = kept.get(betas) if isinstance(betas, Tensor) else None
+        if per_device is None:
             arguments.schedule(betas)
-        per_device = kept.setdefault(betas, {})
+            per_device = kept[betas] = {}
         if device not in per_device:
             per_device[device] = compute(betas, device)
         return per_device[device]
@@ -38,20 +39,55 @@ def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tens
 
 
 @per_schedule
-def check(betas: Tensor, device: torch.device) -> None:
-    """Raise unless betas are a schedule, for whom their length is all that matters."""
+def _accept(betas: Tensor, device: torch.device) -> None:
+    """Nothing to keep but that the schedule has been checked."""
+
+
+def check(betas: Tensor) -> None:
+    """Raise unless `betas` is a schedule: a float tensor of shape [T] with T >= 1 and values in (0, 1)."""
+    _accept(betas, torch.device("cpu"))
+
+
+class Steps(NamedTuple):
+    """The constants of the steps t = 1 ... size, float32; steps beyond T change nothing.
+
+    Attributes:
+        scale, noise_scale: sqrt(1 - beta_t) and sqrt(beta_t), [size].
+        factor: the product of the scales of each group of four steps, [size / 4].
+    """
+
+    scale: Tensor
+    noise_scale: Tensor
+    factor: Tensor
+
+
+def steps(betas: Tensor, size: int) -> Steps:
+    """Return the constants of a schedule on the CPU, padded from T to `size` steps, a multiple of 4."""
+    padded = torch.zeros(size, dtype=torch.float64)
+    padded[: len(betas)] = betas.double().cpu()
+    scale = torch.sqrt(1 - padded)
+    return Steps(
+        scale=_round_products(scale),
+        noise_scale=torch.sqrt(padded).float(),
+        factor=_round_products(scale.view(-1, 4).prod(dim=1)),
+    )
+
+
+def times(steps: int, size: int) -> Tensor:
+    """Return t / (T + 1) for t = 1 ... size, [size] float32 on the CPU."""
+    return (torch.arange(1, size + 1, dtype=torch.float64) / (steps + 1)).float()
 
 
 @per_schedule
-def constants(betas: Tensor, device: torch.device) -> Tensor:
-    """What no weight changes in the bound of one element, times T + 1, in nats; 0-d float64.
+def bound_constant(betas: Tensor, device: torch.device) -> Tensor:
+    """Return what no weight changes in the bound of one element, times T + 1, in nats; 0-d float64.
 
     From -log N(x_T; 0, 1), and from log q(x_t | x_{t-1}) - log p(x_{t-1} | x_t).
     """
     return (0.5 * math.log(2 * math.pi) - 0.5 * betas.double().log().sum()).to(device)
 
 
-def round_products(factors: Tensor) -> Tensor:
+def _round_products(factors: Tensor) -> Tensor:
     """float32 factors, each rounded so as to make up for the rounding of those before it.
 
     Rounded one by one, the error of their product, which is the same for every sample, would walk at random with t

@@ -6,7 +6,7 @@ import oracle
 import pytest
 import torch
 
-from kernels import launch
+from kernels.triton import launch
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

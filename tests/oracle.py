@@ -1,7 +1,8 @@
 """What the tests of several ops share: the oracle's network, schedules, and the measure of an error."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kernels.variational_bound.reference import Network
+from kernels import backends
+from kernels.networks import MLPPair, Network
 
-BACKENDS = ("vectorized", "compiled")
-FUSED = (*BACKENDS, pytest.param("triton", marks=pytest.mark.triton))
-ALL = ("reference", *FUSED)
+
+def marked(name: str) -> Any:
+    """The name of a backend as a parameter of a test, with the mark of those that need a GPU or an interpreter."""
+    return pytest.param(name, marks=pytest.mark.triton) if backends.get(name).default_on is not None else name
+
+
+ALL = tuple(marked(name) for name in backends.REGISTERED)
+FUSED = tuple(marked(name) for name, backend in backends.REGISTERED.items() if not backend.by_autograd)
+BACKENDS = tuple(name for name in FUSED if isinstance(name, str))
 
 # Triton's tests run in a process of their own with TRITON_INTERPRET=1, and where there is a CUDA device on that.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -48,6 +56,22 @@ TRITON_CASES = [
     (8, 33, 4, 37),
     (5, 64, 5, 5),
 ]
+
+
+def cases(backend: str, sizes: Iterable[tuple[int, ...]], letters: str = "DHNT") -> list[Any]:
+    """Parameters (backend, *size) of a test, called D1-H4-N1000-T250-vectorized."""
+    param = marked(backend)
+    marks = () if isinstance(param, str) else param.marks
+    return [
+        pytest.param(
+            backend,
+            *size,
+            id="-".join([*(f"{letter}{n}" for letter, n in zip(letters, size, strict=True)), backend]),
+            marks=marks,
+        )
+        for size in sizes
+    ]
+
 
 SCHEDULES = ("constant", "linear", "cosine", "extreme")
 
@@ -111,6 +135,11 @@ def weights(dim: int, hidden: int, std_shift: float = 5.0) -> tuple[Tensor, ...]
     for i, shift in ((1, 0.5), (3, 2.0), (5, 0.5), (7, std_shift)):
         drawn[i] = drawn[i] + shift
     return tuple(drawn)
+
+
+def pair(weights: Sequence[Tensor], backend: str = "reference") -> MLPPair:
+    """The weights as a network that kernels hold, where the backend is tested."""
+    return MLPPair.of_tensors([w.to(device(backend)) for w in weights])
 
 
 def network(weights: Sequence[Tensor], kink: float = 0.0) -> Network:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import oracle
 import pytest
@@ -13,7 +14,13 @@ import torch
 
 import ddpm
 from kernels import backends, noise
+from kernels.backends import Backend
 from kernels.forward_process import forward_process
+from kernels.place import Place
+from kernels.reverse_process import reverse_process
+from kernels.reverse_step import reverse_step
+from kernels.transition_bound import transition_bound
+from kernels.variational_bound import variational_bound
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,9 +28,9 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    backends.missing.cache_clear()
+    backends.get("compiled").missing.cache_clear()  # type: ignore[attr-defined]
     yield
-    backends.missing.cache_clear()
+    backends.get("compiled").missing.cache_clear()  # type: ignore[attr-defined]
 
 
 def diffusion(backend: str | None = None, hidden: tuple[int, ...] = (4,)) -> ddpm.Diffusion:
@@ -49,28 +56,28 @@ def test_triton_needs_a_device() -> None:
 @pytest.fixture
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    backends.missing.cache_clear()
+    backends.get("triton").missing.cache_clear()  # type: ignore[attr-defined]
     yield monkeypatch
-    backends.missing.cache_clear()
+    backends.get("triton").missing.cache_clear()  # type: ignore[attr-defined]
 
 
 def test_triton_takes_the_cpu_where_it_is_interpreted(interpreted: pytest.MonkeyPatch) -> None:
-    assert backends.missing("triton") is None
-    assert backends.best() == "compiled"  # the interpreter is slow: only for who asks for it
+    assert backends.get("triton").missing("cpu") is None
+    assert backends.choose(None).name == "compiled"  # the interpreter is slow: only for who asks for it
 
 
 def test_triton_missing_or_too_old(interpreted: pytest.MonkeyPatch) -> None:
     interpreted.setattr(importlib.metadata, "version", lambda name: "3.5.1")
     with pytest.raises(RuntimeError, match=r"needs Triton 3\.6 or later, and 3\.5\.1 is installed"):
-        backends.check("triton")
+        backends.choose("triton")
 
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    backends.missing.cache_clear()
+    backends.get("triton").missing.cache_clear()  # type: ignore[attr-defined]
     interpreted.setattr(importlib.metadata, "version", missing)
     with pytest.raises(RuntimeError, match="Triton is not installed: pip install triton"):
-        backends.check("triton")
+        backends.choose("triton")
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -123,3 +130,24 @@ def test_another_package_called_kernels_is_detected(tmp_path: Path) -> None:
 def test_kernels_never_import_ddpm() -> None:
     code = "import kernels.variational_bound, kernels.reverse_process, sys; assert 'ddpm' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
+def test_a_backend_with_one_op(monkeypatch: pytest.MonkeyPatch) -> None:
+    def normal(count: int, dim: int, steps: int, place: Place, stream: int, device: torch.device) -> torch.Tensor:
+        return torch.full((steps, count, dim), float(place.seed), device=device)
+
+    tiny = Backend("tiny", ops={"noise": SimpleNamespace(normal=normal)})
+    monkeypatch.setitem(backends.REGISTERED, "tiny", tiny)
+    assert torch.equal(noise.normal(3, 2, seed=7, backend="tiny"), torch.full((1, 3, 2), 7.0))
+    assert ddpm.backends()["tiny"] == "available"
+    x0, betas = oracle.points(3, 1), oracle.betas("constant", 5)
+    network = oracle.pair(oracle.weights(1, 4))
+    for op, call in {
+        "forward_process": lambda: forward_process(x0, betas, backend="tiny"),
+        "variational_bound": lambda: variational_bound(network, x0, betas, backend="tiny"),
+        "reverse_process": lambda: reverse_process(network, 5, 3, backend="tiny"),
+        "transition_bound": lambda: transition_bound(x0, x0, x0.abs() + 1, backend="tiny"),
+        "reverse_step": lambda: reverse_step(x0, x0, 1, backend="tiny"),
+    }.items():
+        with pytest.raises(ValueError, match=f"backend 'tiny' has no {op}; it has noise"):
+            call()

@@ -290,7 +290,7 @@ def test_a_negative_bound_is_visible() -> None:
 def test_reverse_trajectories_are_coloured_by_where_they_end() -> None:
     history = np.array([[1.0, -1.0, 0.5], [-2.0, 2.0, 3.0]])
     (lines,) = figures.reverse_figure(history).axes[0].collections
-    colours = lines.get_colors()[:, :3]
+    colours = lines.get_colors()[:, :3]  # type: ignore[attr-defined]
     assert np.array_equal(colours[1], colours[2])
     assert not np.array_equal(colours[0], colours[1])
 

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type"
 """A new number of samples, seed, step or first never compiles again; a new T does only with another number of tiles."""
 
 import gc
@@ -5,7 +6,7 @@ import gc
 import oracle
 from torch._dynamo.utils import counters
 
-from kernels.compiler import Kernel
+from kernels.compiled.compiler import Kernel
 from kernels.forward_process import forward_process
 from kernels.reverse_process import reverse_process
 from kernels.variational_bound import variational_bound
@@ -20,9 +21,9 @@ def run(count: int, steps: int, seed: int, step: int, first: int) -> None:
     betas, x0 = oracle.betas("linear", steps), oracle.points(count, 1)
     place = {"seed": seed, "first": first, "backend": "compiled"}
     forward_process(x0, betas, step=step, **place)
-    leaves = tuple(w.requires_grad_() for w in oracle.weights(1, 4))
-    variational_bound(x0, leaves, betas, step=step, **place).backward()
-    reverse_process(leaves, betas, count, history=bool(seed), **place)
+    network = oracle.pair([w.requires_grad_() for w in oracle.weights(1, 4)])
+    variational_bound(network, x0, betas, step=step, **place).backward()
+    reverse_process(network, steps, count, history=bool(seed), **place)
 
 
 def test_nothing_compiles_again() -> None:

@@ -1,4 +1,4 @@
-"""kernels.elementary against float64: errors in units in the last place (ulp) over the stated domains."""
+"""kernels.vectorized.elementary against float64: errors in units in the last place (ulp) over the stated domains."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import torch
 from oracle import ulps
 from torch import Tensor
 
-from kernels import elementary
+from kernels.vectorized import elementary
 
 SMALLEST_NORMAL = 2.0**-126
 LARGEST = torch.finfo(torch.float32).max

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type"
 """x_0 ... x_T of every backend against the reference in float64, on the same noise."""
 
 import itertools
@@ -23,28 +24,25 @@ def assert_equal(backend: str, dim: int, count: int, steps: int) -> None:
         eps = noise.normal(count, dim, steps, step=draw, device=device, **place).cpu()
         trajectory = forward_process(x0.to(device), betas, step=draw, **place).cpu()
         assert torch.equal(trajectory[0], x0)
-        single, exact = (reference.forward_process(x0.to(t), betas, eps.to(t)) for t in (torch.float32, torch.float64))
+        single, exact = (reference.trajectory(x0.to(t), betas, eps.to(t)) for t in (torch.float32, torch.float64))
         found.append((trajectory, single, exact))
-    oracle.assert_as_exact(*([torch.stack(states)] for states in zip(*found, strict=True)), ALLOWANCE)
+    ours, references, exacts = ([torch.stack(states)] for states in zip(*found, strict=True))
+    oracle.assert_as_exact(ours, references, exacts, ALLOWANCE)
+
+
+SIZES = {
+    "vectorized": list(itertools.product(oracle.DIMS, oracle.COUNTS, (*oracle.STEPS, 700))),
+    "compiled": [(dim, n, steps) for dim, steps in ((1, 250), (2, 37), (5, 1), (5, 2)) for n in oracle.COUNTS],
+    "triton": [(1, 1, 1), (1, 127, 250), (2, 65, 5), (3, 3, 37), (8, 33, 2)],
+}
 
 
 @pytest.mark.parametrize(
-    ("dim", "count", "steps"), list(itertools.product(oracle.DIMS, oracle.COUNTS, (*oracle.STEPS, 700)))
+    ("backend", "dim", "count", "steps"),
+    [case for backend, sizes in SIZES.items() for case in oracle.cases(backend, sizes, "DNT")],
 )
-def test_vectorized(dim: int, count: int, steps: int) -> None:
-    assert_equal("vectorized", dim, count, steps)
-
-
-@pytest.mark.parametrize("count", oracle.COUNTS)
-@pytest.mark.parametrize(("dim", "steps"), [(1, 250), (2, 37), (5, 1), (5, 2)])
-def test_compiled(dim: int, count: int, steps: int) -> None:
-    assert_equal("compiled", dim, count, steps)
-
-
-@pytest.mark.triton
-@pytest.mark.parametrize(("dim", "count", "steps"), [(1, 1, 1), (1, 127, 250), (2, 65, 5), (3, 3, 37), (8, 33, 2)])
-def test_triton(dim: int, count: int, steps: int) -> None:
-    assert_equal("triton", dim, count, steps)
+def test_equality(backend: str, dim: int, count: int, steps: int) -> None:
+    assert_equal(backend, dim, count, steps)
 
 
 @pytest.mark.triton
@@ -72,11 +70,11 @@ def test_reference_takes_any_dtype_and_its_own_noise() -> None:
     trajectory = forward_process(x0.double(), betas, backend="reference")
     assert trajectory.dtype == torch.float64
     eps = noise.normal(10, 2, 5, backend="reference")
-    assert torch.equal(trajectory, reference.forward_process(x0.double(), betas, eps.double()))
+    assert torch.equal(trajectory, reference.trajectory(x0.double(), betas, eps.double()))
     state = torch.get_rng_state()
-    drawn = [reference.forward_process(x0, betas) for _ in range(2)]
+    drawn = [reference.trajectory(x0, betas) for _ in range(2)]
     torch.set_rng_state(state)
-    assert torch.equal(drawn[0], reference.forward_process(x0, betas))  # from torch's generator, as in the tutorial
+    assert torch.equal(drawn[0], reference.trajectory(x0, betas))  # from torch's generator, as in the tutorial
     assert not torch.equal(*drawn)
 
 

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type"
 """The noise stream: the right words, the right normals, and nothing shared between any two of them."""
 
 import itertools
@@ -11,8 +12,9 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from kernels import noise
-from kernels.noise import reference, vectorized
-from kernels.tiles import signed
+from kernels.noise.stream import signed
+from kernels.reference import noise as reference
+from kernels.vectorized import noise as vectorized
 
 MASK = 0xFFFFFFFF
 

@@ -61,11 +61,11 @@ def test_sampling_and_the_forward_process(backend: str) -> None:
 @pytest.mark.parametrize("step", [3, torch.tensor(3)], ids=["number", "tensor"])
 def test_what_is_registered_keeps_torchs_rules(step: int | Tensor) -> None:
     x0, betas = oracle.points(5, 2), oracle.betas("linear", STEPS)
-    weights = list(oracle.weights(2, 3))
-    place = {"seed": 1, "first": 2, "backend": "vectorized"}
+    pair, backend = (list(oracle.weights(2, 3)), "relu"), "vectorized"
     device_step, number = (step, 0) if isinstance(step, Tensor) else (None, step)
+    place, still = (1, number, device_step, 2), (1, 0, None, 2)
     ops = torch.ops.fused_ddpm
-    torch.library.opcheck(ops.bound_and_gradients.default, (x0, weights, betas, device_step), place | {"step": number})
-    torch.library.opcheck(ops.forward_process.default, (x0, betas, device_step), place | {"step": number})
-    torch.library.opcheck(ops.reverse_process.default, (weights, betas, 4), place | {"history": True})
-    torch.library.opcheck(ops.reverse_step.default, (x0, x0, 3), place)
+    torch.library.opcheck(ops.bound_and_gradients.default, (*pair, x0, betas, *place, backend))
+    torch.library.opcheck(ops.trajectory.default, (x0, betas, *place, backend))
+    torch.library.opcheck(ops.samples.default, (*pair, STEPS, 4, *still, True, backend))
+    torch.library.opcheck(ops.one_step.default, (x0, x0, 3, *still, backend))

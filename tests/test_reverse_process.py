@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type"
 """Whole sampling histories against the reference in float64, on the same noise; and a sample's bits."""
 
 import itertools
@@ -17,64 +18,56 @@ ALLOWANCE = 1.0
 
 
 def assert_equal(backend: str, dim: int, hidden: int, count: int, steps: int, std_shift: float = 1.0) -> None:
-    weights, betas = oracle.weights(dim, hidden, std_shift), oracle.betas("constant", steps)
-    device, found = oracle.device(backend), []
-    there = tuple(w.to(device) for w in weights)
+    weights, device, found = oracle.weights(dim, hidden, std_shift), oracle.device(backend), []
+    there = oracle.pair(weights, backend)
     for draw in oracle.draws(count, steps):
         place = {"seed": 7 + draw, "first": 1000, "backend": backend}
-        history = reverse_process(there, betas, count, history=True, **place).cpu()
-        assert torch.equal(history[-1], reverse_process(there, betas, count, **place).cpu())
+        history = reverse_process(there, steps, count, history=True, **place).cpu()
+        assert torch.equal(history[-1], reverse_process(there, steps, count, **place).cpu())
 
         last = noise.normal(count, dim, stream=noise.TERMINAL, device=device, **place)[0].cpu()
         eps = noise.normal(count, dim, steps, stream=noise.REVERSE, device=device, **place).cpu()
         assert torch.equal(history[0], last)
         single, exact = (
-            reference.reverse_process(oracle.network([w.to(t) for w in weights]), last.to(t), steps, eps.to(t))
+            reference.history(oracle.network([w.to(t) for w in weights]), last.to(t), steps, eps.to(t))
             for t in (torch.float32, torch.float64)
         )
         found.append((history, single, exact))
-    oracle.assert_as_exact(*([torch.stack(states)] for states in zip(*found, strict=True)), ALLOWANCE)
+    ours, references, exacts = ([torch.stack(states)] for states in zip(*found, strict=True))
+    oracle.assert_as_exact(ours, references, exacts, ALLOWANCE)
+
+
+# compiled: units unrolled for D * H <= 8, matrix products above; each with one and with several dimensions
+CHOSEN = [(1, 4, 250), (2, 7, 37), (1, 33, 1), (1, 33, 2), (5, 1, 1), (5, 1, 2)]
+SIZES = {
+    "vectorized": list(itertools.product(oracle.DIMS, oracle.WIDTHS, oracle.COUNTS, oracle.STEPS)),
+    "compiled": [(dim, hidden, count, steps) for dim, hidden, steps in CHOSEN for count in oracle.COUNTS],
+    "triton": oracle.TRITON_CASES,
+}
 
 
 @pytest.mark.parametrize(
-    ("dim", "hidden", "count", "steps"),
-    list(itertools.product(oracle.DIMS, oracle.WIDTHS, oracle.COUNTS, oracle.STEPS)),
+    ("backend", "dim", "hidden", "count", "steps"),
+    [case for backend, sizes in SIZES.items() for case in oracle.cases(backend, sizes)],
 )
-def test_vectorized(dim: int, hidden: int, count: int, steps: int) -> None:
-    assert_equal("vectorized", dim, hidden, count, steps)
-
-
-# units unrolled for D * H <= 8, matrix products above; each with one and with several dimensions
-CHOSEN = [(1, 4, 250), (2, 7, 37), (1, 33, 1), (1, 33, 2), (5, 1, 1), (5, 1, 2)]
-
-
-@pytest.mark.parametrize("count", oracle.COUNTS)
-@pytest.mark.parametrize(("dim", "hidden", "steps"), CHOSEN)
-def test_compiled(dim: int, hidden: int, count: int, steps: int) -> None:
-    assert_equal("compiled", dim, hidden, count, steps)
-
-
-@pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden", "count", "steps"), oracle.TRITON_CASES)
-def test_triton(dim: int, hidden: int, count: int, steps: int) -> None:
-    assert_equal("triton", dim, hidden, count, steps)
+def test_equality(backend: str, dim: int, hidden: int, count: int, steps: int) -> None:
+    assert_equal(backend, dim, hidden, count, steps)
 
 
 @pytest.mark.triton
 @pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
 def test_triton_sample_depends_on_its_index_alone(dim: int, hidden: int) -> None:
-    betas, device = oracle.betas("constant", 5), oracle.device("triton")
-    weights = tuple(w.to(device) for w in oracle.weights(dim, hidden))
-    whole = reverse_process(weights, betas, 70, seed=2, backend="triton")
+    network = oracle.pair(oracle.weights(dim, hidden), "triton")
+    whole = reverse_process(network, 5, 70, seed=2, backend="triton")
     for first, count in ((0, 1), (1, 69), (7, 33), (31, 2), (32, 32), (69, 1)):
-        part = reverse_process(weights, betas, count, seed=2, first=first, backend="triton")
+        part = reverse_process(network, 5, count, seed=2, first=first, backend="triton")
         assert torch.equal(whole[first : first + count], part), first
 
 
 @pytest.mark.triton
 def test_triton_no_samples() -> None:
-    weights = tuple(w.to(oracle.device("triton")) for w in oracle.weights(1, 4))
-    shape = reverse_process(weights, oracle.betas("constant", 5), 0, history=True, backend="triton").shape
+    network = oracle.pair(oracle.weights(1, 4), "triton")
+    shape = reverse_process(network, 5, 0, history=True, backend="triton").shape
     assert shape == (6, 0, 1)
 
 
@@ -94,10 +87,10 @@ def test_std_at_its_floor(backend: str) -> None:
 @pytest.mark.parametrize(("dim", "hidden", "steps"), [(1, 4, 250), (2, 7, 37)])
 def test_a_sample_depends_on_its_index_alone(backend: str, dim: int, hidden: int, steps: int, history: bool) -> None:
     # across the borders of blocks of every width in use: 1024 and 512
-    weights, betas = oracle.weights(dim, hidden), oracle.betas("constant", steps)
+    network = oracle.pair(oracle.weights(dim, hidden))
 
     def sample(count: int, first: int = 0) -> Tensor:
-        return reverse_process(weights, betas, count, seed=2, first=first, history=history, backend=backend)
+        return reverse_process(network, steps, count, seed=2, first=first, history=history, backend=backend)
 
     whole = sample(1100)
     assert torch.equal(whole, sample(1100))
@@ -125,9 +118,8 @@ def test_a_stationary_chain_stays_standard_normal(backend: str) -> None:
         torch.zeros(1, 4),
         bias,
     )
-    history = reverse_process(weights, torch.full((steps,), beta), count, history=True, backend=backend)[
-        :, :, 0
-    ].double()
+    found = reverse_process(oracle.pair(weights), steps, count, history=True, backend=backend)
+    history = found[:, :, 0].double()
     assert history.mean(1).abs().max() < 5 / count**0.5
     assert (history.var(1) - 1).abs().max() < 5 * (2 / count) ** 0.5
 
@@ -147,7 +139,7 @@ def test_the_exact_reverse_of_gaussian_data_returns_it() -> None:
 
     normals = noise.normal(count, 1, steps + 1, seed=9, backend="vectorized").double()
     last = means[-1] + variances[-1].sqrt() * normals[steps]
-    history = reference.reverse_process(network, last, steps, normals[:steps])[:, :, 0].flip(0)
+    history = reference.history(network, last, steps, normals[:steps])[:, :, 0].flip(0)
     assert torch.all((history.mean(1) - means).abs() < 5 * (variances / count).sqrt())
     assert torch.all((history.var(1) / variances - 1).abs() < 5 * (2 / count) ** 0.5)
 
@@ -155,30 +147,29 @@ def test_the_exact_reverse_of_gaussian_data_returns_it() -> None:
 def test_reference_draws_from_torch_without_noise() -> None:
     network, last = oracle.network(oracle.weights(1, 4)), torch.zeros(10, 1)
     state = torch.get_rng_state()
-    drawn = [reference.reverse_process(network, last, 5) for _ in range(2)]
+    drawn = [reference.history(network, last, 5) for _ in range(2)]
     torch.set_rng_state(state)
-    assert torch.equal(drawn[0], reference.reverse_process(network, last, 5))
+    assert torch.equal(drawn[0], reference.history(network, last, 5))
     assert not torch.equal(*drawn)
 
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
 @pytest.mark.parametrize(("history", "shape"), [(False, (0, 1)), (True, (251, 0, 1))])
 def test_no_samples(backend: str, history: bool, shape: tuple[int, ...]) -> None:
-    weights, betas = oracle.weights(1, 4), oracle.betas("constant", 250)
-    assert reverse_process(weights, betas, 0, history=history, backend=backend).shape == shape
+    assert reverse_process(oracle.pair(oracle.weights(1, 4)), 250, 0, history=history, backend=backend).shape == shape
 
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
 def test_autocast_changes_nothing(backend: str) -> None:
-    weights, betas = oracle.weights(2, 7), oracle.betas("constant", 37)
+    network = oracle.pair(oracle.weights(2, 7))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        under = reverse_process(weights, betas, 100, backend=backend)
-    assert torch.equal(under, reverse_process(weights, betas, 100, backend=backend))
+        under = reverse_process(network, 37, 100, backend=backend)
+    assert torch.equal(under, reverse_process(network, 37, 100, backend=backend))
 
 
 def test_no_gradient() -> None:
     weights = tuple(w.requires_grad_() for w in oracle.weights(1, 4))
-    assert not reverse_process(weights, oracle.betas("constant", 5), 3, backend="vectorized").requires_grad
+    assert not reverse_process(oracle.pair(weights), 5, 3, backend="vectorized").requires_grad
 
 
 @pytest.mark.parametrize(
@@ -188,14 +179,13 @@ def test_no_gradient() -> None:
         ({"count": 2.0}, TypeError, r"count must be an int; got 2\.0"),
         ({"first": -1}, ValueError, "first must be from 0"),
         ({"seed": 2**64}, ValueError, "seed must be from"),
-        ({"betas": torch.tensor([0.0])}, ValueError, r"betas must lie in \(0, 1\)"),
-        ({"betas": torch.zeros(0)}, ValueError, "betas must have shape"),
-        ({"weights": oracle.weights(1, 4)[:7]}, ValueError, "weights must be 8 tensors.*got 7"),
+        ({"steps": 0}, ValueError, "steps must be from 1 to"),
+        ({"steps": oracle.betas("constant", 5)}, TypeError, "steps must be an int"),
+        ({"network": lambda x, t: (x, x)}, TypeError, "network.dim must be an int; got None"),
         ({"backend": "jax"}, ValueError, "backend must be one of.*got 'jax'"),
-        ({"backend": "reference"}, ValueError, "backend must be one of vectorized, compiled, triton; got 'reference'"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Exception], said: str) -> None:
-    good = {"weights": oracle.weights(1, 4), "betas": oracle.betas("constant", 5), "count": 3}
+    good = {"network": oracle.pair(oracle.weights(1, 4)), "steps": 5, "count": 3}
     with pytest.raises(error, match=said):
         reverse_process(**good | {"backend": "vectorized"} | arguments)

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type,index,union-attr"
 """ddpm.train: the tutorial's AdamW, resumable to the bit, honest when it fails, silent in a log."""
 
 import math
@@ -111,7 +112,7 @@ def test_on_a_device_the_last_good_weights_are_kept(bad: int, monkeypatch: pytes
 def test_in_triton(hidden: tuple[int, ...]) -> None:
     # on CUDA this is the graph
     x0, models = oracle.points(5, 1), [diffusion(backend, hidden) for backend in ("vectorized", "triton")]
-    devices = ("cpu", oracle.device("triton"))
+    devices = (torch.device("cpu"), oracle.device("triton"))
     losses = [ddpm.train(m, x0.to(d), steps=5, progress=False).losses for m, d in zip(models, devices, strict=True)]
     torch.testing.assert_close(*losses, rtol=1e-5, atol=0)
     for p, q in zip(*(m.parameters() for m in models), strict=True):

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type"
 """E[-log p(x_{t-1} | x_t)] and its gradients against torch.distributions in float64, on tensors of any shape."""
 
 import math

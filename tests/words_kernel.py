@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from kernels.noise.triton import philox
+from kernels.triton.noise import philox
 
 
 @triton.jit

@@ -4,17 +4,30 @@ Another parametrisation (Ho 2020, Eq. 11, a fixed variance) and one network inst
 result: its steps are compared with Eq. 11 itself.
 """
 
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
+from benchmarks.cases import Case
 from benchmarks.problem import Problem, Work
+
+with contextlib.suppress(ImportError):
+    from diffusers import DDPMScheduler
+
+PACKAGES, STYLE = ("diffusers",), ("#8a63a8", "*")
+
+
+def gap(case: Case, size: str) -> str | None:
+    return None
 
 
 def reverse_process(p: Problem) -> Work:
     c = p.case
     network = nn.Sequential(nn.Linear(c.D + 1, c.H), nn.ReLU(), nn.Linear(c.H, c.D)).to(c.device)
-    scheduler = DDPMScheduler(
+    scheduler: Any = DDPMScheduler(
         c.T, beta_start=p.beta, beta_end=p.beta, beta_schedule="linear", clip_sample=False, variance_type="fixed_small"
     )
     scheduler.set_timesteps(c.T)
@@ -34,7 +47,7 @@ def reverse_process(p: Problem) -> Work:
 
 
 @torch.no_grad()
-def check(run: object, predict: object, p: Problem) -> None:
+def check(run: Callable[..., Tensor], predict: Callable[[Tensor, Tensor], Tensor], p: Problem) -> None:
     """The loop, written out from Eq. 11 on the same draws, ends in the same samples."""
     c, start = p.case, torch.linspace(-1, 1, 4, device=p.case.device)[:, None].expand(4, p.case.D)
     generator = torch.Generator(c.device)

@@ -5,24 +5,42 @@ A product with a [T, T] matrix or a cumulative sum in place of the chain's scan 
 single dimension last, XLA's loops are 3 times slower.
 """
 
+from __future__ import annotations
+
+import contextlib
 import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import torch
 
-from benchmarks.problem import LR, WEIGHT_DECAY, Problem, Work
+from benchmarks.cases import Case
+from benchmarks.problem import LR, WEIGHT_DECAY, Problem, Work, too_much_for_autograd
 
+with contextlib.suppress(ImportError):
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    ADAMW = optax.adamw(LR, weight_decay=WEIGHT_DECAY)
+
+PACKAGES, STYLE = ("jax", "optax"), ("#3f9c73", "X")
 FEW = 8  # units that are written out, which is faster than a product of skinny matrices
-ADAMW = optax.adamw(LR, weight_decay=WEIGHT_DECAY)
 
-Array = jax.Array
+
+def gap(case: Case, size: str) -> str | None:
+    if case.device == "cuda" and jax.default_backend() != "gpu":
+        return "JAX finds no GPU"
+    return too_much_for_autograd(case)
+
+
+if TYPE_CHECKING:
+    Array = jax.Array
+else:
+    Array = Any
 Networks = tuple[list[Array], list[Array]]  # W1, b1, W2, b2 of the mean network and of the std network
 Loss = Callable[[Networks, Array, Array], Array]
 

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import torch
 
 import ddpm
+from benchmarks.cases import Case
 from benchmarks.problem import LR, WEIGHT_DECAY, Problem, Work
 from ddpm.cuda_graph import WARM_UP, capture, on_side_stream
-from kernels import noise
+from kernels import backends, noise
 
 
 def recorded(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
@@ -25,39 +25,58 @@ def recorded(step: Callable[[], None], device: torch.device) -> Callable[[], Non
     return lambda: graph()()
 
 
-def backend(name: str) -> SimpleNamespace:
+class Own:
     """The operations on a backend."""
 
-    def diffusion(p: Problem) -> ddpm.Diffusion:
-        return ddpm.Diffusion(p.network, p.schedule, name)
+    PACKAGES: tuple[str, ...] = ()
 
-    def normals(p: Problem) -> Work:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        # from the palest to the strongest orange, in the order in which backends get faster
+        colors, markers = ("#f3d5c2", "#e9b48f", "#e0763a", "#c2410c", "#7c2d12"), "osDph"
+        place = list(backends.REGISTERED).index(name)
+        self.STYLE = colors[place % len(colors)], markers[place % len(markers)]
+
+    def gap(self, case: Case, size: str) -> str | None:
+        return backends.get(self.name).missing(case.device)
+
+    def diffusion(self, p: Problem) -> ddpm.Diffusion:
+        return ddpm.Diffusion(p.network, p.schedule, self.name)
+
+    def noise(self, p: Problem) -> Work:
         def run() -> torch.Tensor:
-            return noise.normal(p.case.N, p.case.D, p.case.T, device=torch.device(p.case.device), backend=name)
+            return noise.normal(p.case.N, p.case.D, p.case.T, device=torch.device(p.case.device), backend=self.name)
 
         return Work(run, lambda *_: [run()])
 
-    def forward_process(p: Problem) -> Work:
-        model, x0 = diffusion(p), p.x0
+    def forward_process(self, p: Problem) -> Work:
+        model, x0 = self.diffusion(p), p.x0
         return Work(lambda: model.forward_process(x0), lambda *_: [model.forward_process(x0)])
 
-    def variational_bound(p: Problem) -> Work:
-        model, x0 = diffusion(p), p.x0
+    def variational_bound(self, p: Problem) -> Work:
+        model, x0 = self.diffusion(p), p.x0
+        parameters = list(model.parameters())
 
-        def result(*_: torch.Tensor) -> list[torch.Tensor]:
-            loss = model.backward(x0)
-            return [loss.reshape(1), *(w.grad for w in model.parameters())]
+        def run() -> torch.Tensor:
+            for w in parameters:
+                w.grad = None
+            return model.backward(x0)
 
-        return Work(lambda: model.backward(x0), result)
+        def result(*_: torch.Tensor) -> list[torch.Tensor | None]:
+            loss = run()
+            return [loss.reshape(1), *(w.grad for w in parameters)]
 
-    def training_step(p: Problem) -> Work:
-        model, x0, on_cuda = diffusion(p), p.x0, p.case.device == "cuda"
+        return Work(run, result)
+
+    def training_step(self, p: Problem) -> Work:
+        model, x0, on_cuda = self.diffusion(p), p.x0, p.case.device == "cuda"
         parameters = list(model.parameters())
         adamw = torch.optim.AdamW(parameters, lr=LR, weight_decay=WEIGHT_DECAY, fused=True, capturable=on_cuda)
         iteration: int | torch.Tensor = torch.zeros((), dtype=torch.int64, device="cuda") if on_cuda else 0
 
         def step() -> None:
             nonlocal iteration
+            adamw.zero_grad()
             model.backward(x0, step=iteration)
             adamw.step()
             iteration += 1  # in place, where it is a tensor
@@ -66,22 +85,14 @@ def backend(name: str) -> SimpleNamespace:
             step()
             return parameters
 
-        return Work(recorded(step, x0.device) if on_cuda and name == "triton" else step, result)
+        in_graph = on_cuda and backends.get(self.name).in_cuda_graphs
+        return Work(recorded(step, x0.device) if in_graph else step, result)
 
-    def reverse_process(p: Problem) -> Work:
-        model, count = diffusion(p), p.case.N
+    def reverse_process(self, p: Problem) -> Work:
+        model, count = self.diffusion(p), p.case.N
         return Work(lambda: model.sample(count), lambda *_: [model.sample(count)])
 
-    def train_and_sample(p: Problem, iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
-        model = diffusion(p)
+    def train_and_sample(self, p: Problem, iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
+        model = self.diffusion(p)
         losses = ddpm.train(model, p.x0, iterations, lr=LR, weight_decay=WEIGHT_DECAY, progress=False).losses
         return losses, model.sample(p.case.N, seed=1)
-
-    return SimpleNamespace(
-        noise=normals,
-        forward_process=forward_process,
-        variational_bound=variational_bound,
-        training_step=training_step,
-        reverse_process=reverse_process,
-        train_and_sample=train_and_sample,
-    )

@@ -12,10 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.problem import Problem, Work
+from benchmarks.cases import Case
+from benchmarks.problem import Problem, Work, too_much_for_autograd
 from benchmarks.rivals import tutorial
 
+PACKAGES, STYLE = (), ("#2b6c99", "P")
 FEW = 8
+
+
+def gap(case: Case, size: str) -> str | None:
+    return too_much_for_autograd(case)
 
 
 def compiled(p: Problem, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -27,18 +33,20 @@ def compiled(p: Problem, function: Callable[..., Tensor]) -> Callable[..., Tenso
 def apply(network: torch.nn.Sequential, x: Tensor, t: Tensor) -> Tensor:
     """The network's last Linear at x [..., D] and times t that broadcast to [..., 1]."""
     first, last = network[0], network[2]
+    assert isinstance(first, torch.nn.Linear)
+    assert isinstance(last, torch.nn.Linear)
     dim = x.shape[-1]
     if dim * len(first.bias) > FEW:
         at_time = t * first.weight[:, dim] + first.bias
         return functional.linear(torch.relu(functional.linear(x, first.weight[:, :dim]) + at_time), *last.parameters())
-    out = last.bias
+    out: Tensor = last.bias
     for j in range(len(first.bias)):
         z = (x * first.weight[j, :dim]).sum(-1, keepdim=True) + t * first.weight[j, dim] + first.bias[j]
         out = out + torch.relu(z) * last.weight[:, j]
     return out
 
 
-def steps(p: Problem) -> tuple[Tensor, Tensor]:
+def steps(p: Problem) -> tuple[Tensor, ...]:
     """a_t and t / (T + 1), [T, 1, 1]."""
     t = torch.arange(1, p.case.T + 1, dtype=torch.float64).view(-1, 1, 1)
     return tuple(v.float().to(p.case.device) for v in ((1 - p.beta) ** (t / 2), t / (p.case.T + 1)))

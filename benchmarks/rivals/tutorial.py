@@ -1,14 +1,23 @@
 """The tutorial: each operation's reference, eager, with noise from torch's own generator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from benchmarks.problem import LR, WEIGHT_DECAY, Problem, Work
+from benchmarks.cases import Case
+from benchmarks.problem import LR, WEIGHT_DECAY, Problem, Work, too_much_for_autograd
 from kernels.forward_process import reference as forward
 from kernels.reverse_process import reference as reverse
 from kernels.variational_bound import reference as bound
+
+PACKAGES, STYLE = (), ("#8b97a3", "v")
+
+
+def gap(case: Case, size: str) -> str | None:
+    if (case.op, size) == ("tutorial", "short"):
+        return "takes five minutes: in the full run only"
+    return too_much_for_autograd(case)
 
 
 def noise(p: Problem) -> Work:
@@ -18,12 +27,12 @@ def noise(p: Problem) -> Work:
 
 def forward_process(p: Problem) -> Work:
     x0, betas = p.x0, p.schedule.betas.float().to(p.case.device)
-    return Work(lambda: forward.forward_process(x0, betas), lambda eps: [forward.forward_process(x0, betas, eps)])
+    return Work(lambda: forward.trajectory(x0, betas), lambda eps: [forward.trajectory(x0, betas, eps)])
 
 
 def loss_of(p: Problem) -> Callable[[Tensor | None], Tensor]:
     network, x0, betas = p.network, p.x0, p.schedule.betas.float().to(p.case.device)
-    return lambda eps: bound.variational_bound(network, x0, betas, eps)
+    return lambda eps: bound.bound(network, x0, betas, eps)
 
 
 def differentiated(p: Problem, loss: Callable[[Tensor | None], Tensor]) -> Work:
@@ -34,7 +43,7 @@ def differentiated(p: Problem, loss: Callable[[Tensor | None], Tensor]) -> Work:
         p.network.zero_grad(set_to_none=True)
         value = loss(eps)
         value.backward()
-        return [value.detach().reshape(1), *(w.grad for w in parameters)]
+        return [value.detach().reshape(1), *(w.grad for w in parameters if w.grad is not None)]
 
     return Work(result, result)
 
@@ -44,7 +53,7 @@ def stepped(p: Problem, loss: Callable[[Tensor | None], Tensor]) -> Work:
     parameters = list(p.network.parameters())
     adamw = torch.optim.AdamW(parameters, lr=LR, weight_decay=WEIGHT_DECAY)
 
-    def result(eps: Tensor | None = None) -> list[Tensor]:
+    def result(eps: Tensor | None = None) -> Sequence[Tensor]:
         adamw.zero_grad()
         loss(eps).backward()
         adamw.step()
@@ -67,7 +76,7 @@ def reverse_process(p: Problem) -> Work:
     @torch.no_grad()
     def result(x: Tensor | None = None, eps: Tensor | None = None) -> list[Tensor]:
         x = torch.randn(c.N, c.D, device=c.device) if x is None else x
-        return [reverse.reverse_process(network, x, c.T, eps)[-1]]
+        return [reverse.history(network, x, c.T, eps)[-1]]
 
     return Work(result, result)
 

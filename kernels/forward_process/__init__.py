@@ -1,21 +1,13 @@
 """x_0 -> x_0 ... x_T  (Ho 2020, Eq. 2)."""
 
-from typing import Any
-
 from torch import Tensor
 
-from kernels import arguments, backends, noise
-from kernels.forward_process import reference
-from kernels.operators import operator
+from kernels import arguments, backends, schedules
+from kernels.modes import arithmetic
+from kernels.operators import PLACE, operator
+from kernels.place import Place
 
 
-def _like_trajectory(x0: Tensor, betas: Tensor, device_step: Tensor | None, **options: Any) -> Tensor:
-    return x0.new_empty(len(betas) + 1, *x0.shape)
-
-
-@operator(
-    "Tensor x0, Tensor betas, Tensor? device_step, *, int seed, int step, int first, str? backend", _like_trajectory
-)
 def forward_process(
     x0: Tensor,
     betas: Tensor,
@@ -31,6 +23,7 @@ def forward_process(
         x0: data, [N, D] float32 (any floating dtype on the reference).
         betas: [T], each in (0, 1); not to be changed in place.
         seed, step, first: place in the noise stream; `first` is the stream's index of row 0.
+        backend: a name, or None for the best that the dtype and the device of x0 allow.
 
     Returns:
         x_0 ... x_T, [T+1, N, D], the dtype and device of x0. A sample depends on (seed, step, its index) alone.
@@ -38,14 +31,21 @@ def forward_process(
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
+    return trajectory(x0, betas, Place(seed, step, first), backend)
+
+
+def _like_trajectory(x0: Tensor, betas: Tensor, place: Place, backend: str | None) -> Tensor:
+    return x0.new_empty(len(betas) + 1, *x0.shape)
+
+
+@operator(f"Tensor x0, Tensor betas, {PLACE}, str? backend", _like_trajectory)
+def trajectory(x0: Tensor, betas: Tensor, place: Place, backend: str | None) -> Tensor:
+    """As forward_process."""
     arguments.points("x0", x0)
-    arguments.stream_position(seed, step, first, len(x0), x0.device)
-    backend = backends.check(backend, x0.device.type)
-    if backend == "reference":
-        arguments.schedule(betas)
-        count, dim = x0.shape
-        eps = noise.normal(count, dim, len(betas), seed=seed, step=step, first=first, device=x0.device, backend=backend)
-        return reference.forward_process(x0, betas, eps.to(x0.dtype))
-    arguments.float32("x0", x0, backend)
-    implementation = backends.implementation("forward_process", backend)
-    return implementation.forward_process(x0.contiguous(), betas, seed=seed, step=step, first=first)
+    place = place.checked(len(x0), x0.device)
+    chosen = backends.choose(backend, x0.device.type, x0.dtype)
+    chosen.check_dtype("x0", x0)
+    schedules.check(betas)
+    implementation = chosen.implementation("forward_process")
+    with arithmetic(x0.device.type):
+        return implementation.forward_process(x0.detach().contiguous(), betas, place)

@@ -2,11 +2,12 @@
 
 import functools
 
-from kernels.compiler import Kernel
+from kernels.compiled.compiler import Kernel
+from kernels.compiled.noise import normal_tile
 from kernels.forward_process import vectorized
-from kernels.noise.compiled import normal_tile
+from kernels.vectorized import chain
 
-trajectory_tile = Kernel(vectorized.trajectory_tile)
+operations = vectorized.operations
 forward_process = functools.partial(
-    vectorized.forward_process, normal_tile=normal_tile, trajectory_tile=trajectory_tile
+    vectorized.forward_process, normal_tile=normal_tile, trajectory_tile=Kernel(chain.trajectory_tile)
 )

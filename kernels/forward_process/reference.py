@@ -4,21 +4,31 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from kernels import noise
+from kernels.place import Place
 
-def forward_process(x0: Tensor, betas: Tensor, noise: Tensor | None = None) -> Tensor:
+
+def trajectory(x0: Tensor, betas: Tensor, eps: Tensor | None = None) -> Tensor:
     """x_t ~ q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t)  (Ho 2020, Eq. 2).
 
     Args:
         x0: [N, D], any floating dtype.
         betas: [T], any floating dtype.
-        noise: [T, N, D], or None to draw from torch's global generator.
+        eps: noise [T, N, D], or None to draw from torch's global generator.
 
     Returns:
         x_0 ... x_T, [T+1, N, D].
     """
-    trajectory = [x0]
+    states = [x0]
     for t in range(len(betas)):
         beta = betas[t].to(x0.dtype)
-        q = Normal(torch.sqrt(1 - beta) * trajectory[-1], torch.sqrt(beta))
-        trajectory.append(q.sample() if noise is None else q.mean + q.stddev * noise[t])
-    return torch.stack(trajectory)
+        q = Normal(torch.sqrt(1 - beta) * states[-1], torch.sqrt(beta))
+        states.append(q.sample() if eps is None else q.mean + q.stddev * eps[t])
+    return torch.stack(states)
+
+
+def forward_process(x0: Tensor, betas: Tensor, place: Place) -> Tensor:
+    """The same on the noise of the stream."""
+    count, dim = x0.shape
+    eps = noise.normal(count, dim, len(betas), **place._asdict(), device=x0.device, backend="reference")
+    return trajectory(x0, betas, eps.to(x0.dtype))

@@ -10,9 +10,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels import launch
-from kernels.launch import OPTIONS, UNSPECIALIZED
-from kernels.noise.triton import normals, step_word
+from kernels.place import Place
+from kernels.triton import launch, schedules, sizes
+from kernels.triton.launch import OPTIONS, UNSPECIALIZED
+from kernels.triton.noise import normals, step_word
 
 BLOCK = 32
 
@@ -27,27 +28,27 @@ def forward_kernel(
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     n = at // dim
     d = at % dim
-    inside = at < size
+    mask = at < size
     step = step_word(step)
-    x = tl.load(x0_ptr + at, mask=inside, other=0.0)
+    x = tl.load(x0_ptr + at, mask=mask, other=0.0)
     for group in range(0, tl.cdiv(steps, 4)):
         four = normals(first + n, group, step, d, seed_low, seed_high)
         for i in tl.static_range(4):
             t = 4 * group + i  # counted from 0
             x = tl.load(scale_ptr + t) * x + tl.load(noise_scale_ptr + t) * four[i]
-            tl.store(out_ptr + (t + 1).to(tl.int64) * size + at, x, mask=inside & (t < steps))
+            tl.store(out_ptr + (t + 1).to(tl.int64) * size + at, x, mask=mask & (t < steps))
 
 
-def forward_process(x0: Tensor, betas: Tensor, *, seed: int, step: int | Tensor, first: int) -> Tensor:
+def forward_process(x0: Tensor, betas: Tensor, place: Place) -> Tensor:
     """x_0 ... x_T of x0 [N, D], [T+1, N, D]."""
     count, dim = x0.shape
-    launch.check_elements(count * dim)
-    constants = launch.steps(betas, x0.device)
+    sizes.check_elements(count * dim)
+    constants = schedules.steps(betas, x0.device)
     trajectory = torch.empty(len(betas) + 1, count, dim, dtype=torch.float32, device=x0.device)
     trajectory[0] = x0
     with launch.on(x0.device):
         forward_kernel[(triton.cdiv(count * dim, BLOCK),)](
             trajectory, trajectory, constants.scale, constants.noise_scale, count, dim, len(betas),
-            **launch.place_at(step, seed, first), BLOCK=BLOCK, **OPTIONS,
+            **launch.words_at(place), BLOCK=BLOCK, **OPTIONS,
         )  # fmt: skip
     return trajectory

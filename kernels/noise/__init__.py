@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from kernels import arguments, backends
-from kernels.tiles import DATA, FORWARD, REVERSE, TERMINAL
+from kernels.modes import arithmetic
+from kernels.noise.stream import DATA, FORWARD, REVERSE, TERMINAL
+from kernels.place import Place
 
 __all__ = ["DATA", "FORWARD", "REVERSE", "TERMINAL", "normal"]
 
@@ -42,17 +44,16 @@ def normal(
         [steps, count, dim] float32; row t - 1 belongs to step t.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong type or out of range; the message names it.
+        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
     device = torch.device(device)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
-    arguments.integer("count", count, 0, 2**32)
-    arguments.integer("dim", dim, 1, 2**24)
-    arguments.integer("steps", steps, 1, 2**34)
-    arguments.integer("stream", stream, 0, 255)
-    arguments.stream_position(seed, step, first, count, device)
-    backend = backends.check(backend, device.type)
-    return backends.implementation("noise", backend).normal(
-        count, dim, steps, seed=seed, step=step, first=first, stream=stream, device=device
-    )
+    count = arguments.integer("count", count, 0, 2**32)
+    dim = arguments.integer("dim", dim, 1, 2**24)
+    steps = arguments.integer("steps", steps, 1, 2**34)
+    stream = arguments.integer("stream", stream, 0, 255)
+    place = Place(seed, step, first).checked(count, device)
+    implementation = backends.choose(backend, device.type).implementation("noise")
+    with arithmetic(device.type):
+        return implementation.normal(count, dim, steps, place, stream, device)

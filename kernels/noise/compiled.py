@@ -1,9 +1,9 @@
-"""The noise stream under torch.compile: one loop over the counters of a tile, compiled once for all sizes."""
+"""The noise stream under torch.compile."""
 
 import functools
 
-from kernels.compiler import Kernel
+from kernels.compiled.noise import normal_tile
 from kernels.noise import vectorized
 
-normal_tile = Kernel(vectorized.normal_tile, dynamic=True)
+operations = vectorized.operations
 normal = functools.partial(vectorized.normal, normal_tile=normal_tile)

@@ -1,69 +1,12 @@
-"""Philox4x32-10 and Box-Muller as the papers write them: the specification of the noise stream.
-
-Philox: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Random123).
-Everything is 64-bit here: integers hold unsigned 32-bit words, normals are computed in float64.
-"""
-
-import math
+"""The noise stream as it is defined, the specification of this op: see kernels/reference/noise.py."""
 
 import torch
 from torch import Tensor
 
-MASK = 0xFFFFFFFF
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)  # Weyl sequence of the golden ratio and of sqrt(3) - 1
-ROUNDS = 10
+from kernels.place import Place
+from kernels.reference.noise import group_normals
 
 
-def multiply(multiplier: int, word: Tensor) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of the 64-bit product. The int64 product wraps, which leaves its bits intact."""
-    product = multiplier * word
-    return (product >> 32) & MASK, product & MASK
-
-
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four random 32-bit words for each counter: int64 tensors with values in [0, 2^32)."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(ROUNDS):
-        high0, low0 = multiply(MULTIPLIERS[0], c0)
-        high1, low1 = multiply(MULTIPLIERS[1], c2)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + KEY_INCREMENTS[0]) & MASK, (k1 + KEY_INCREMENTS[1]) & MASK
-    return c0, c1, c2, c3
-
-
-def box_muller(radius_word: Tensor, angle_word: Tensor) -> tuple[Tensor, Tensor]:
-    """Two standard normals, float64, from two words: cos first, sin second."""
-    radius = torch.sqrt(-2 * torch.log((radius_word.double() + 0.5) * 2.0**-32))
-    angle = angle_word.double() * (2 * math.pi * 2.0**-32)
-    return radius * torch.cos(angle), radius * torch.sin(angle)
-
-
-def normal(
-    count: int,
-    dim: int,
-    steps: int,
-    *,
-    seed: int,
-    step: int,
-    first: int,
-    stream: int,
-    device: torch.device,
-    start: int = 0,
-) -> Tensor:
-    """Standard normals of the stream, [steps, count, dim] float32: row i is the noise of step start + i + 1.
-
-    `start` is a multiple of 4.
-    """
-    groups = -(-steps // 4)
-    counter = torch.meshgrid(
-        torch.arange(start // 4, start // 4 + groups, device=device),
-        torch.arange(first, first + count, device=device),
-        torch.arange(dim, device=device) + (stream << 24),
-        indexing="ij",
-    )
-    group, sample, dimension = counter
-    words = philox((sample, group, torch.full_like(group, int(step)), dimension), (seed & MASK, (seed >> 32) & MASK))
-    normals = torch.stack(box_muller(*words[:2]) + box_muller(*words[2:]), dim=1)
-    return normals.reshape(4 * groups, count, dim)[:steps].float()
+def normal(count: int, dim: int, steps: int, place: Place, stream: int, device: torch.device) -> Tensor:
+    """Standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
+    return group_normals(count, dim, range(-(-steps // 4)), place, stream, device)[:steps]

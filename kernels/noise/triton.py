@@ -1,111 +1,24 @@
-"""The noise stream in Triton: four normals for each counter, in registers.
-
-`normals` is what the fused kernels call; `normal` writes a whole part of the stream to memory.
-"""
-
-import math
+"""The noise stream in Triton, a part of it written to memory."""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels import launch
-from kernels.device_functions.elementary import log_fraction, split_exponent
-from kernels.launch import OPTIONS, UNSPECIALIZED
-from kernels.noise import reference, vectorized
+from kernels.noise.stream import STREAM_SHIFT
+from kernels.place import Place
+from kernels.triton import launch, sizes
+from kernels.triton.launch import OPTIONS, UNSPECIALIZED
+from kernels.triton.noise import normals, step_word
 
 BLOCK = 128
-
-M0, M1 = (tl.constexpr(multiplier) for multiplier in reference.MULTIPLIERS)
-K0, K1 = (tl.constexpr(increment) for increment in reference.KEY_INCREMENTS)
-ROUNDS = tl.constexpr(reference.ROUNDS)
-
-TURN = tl.constexpr(2 * math.pi * 2.0**-32)
-UNIT = tl.constexpr(2.0**-32)
-SIN, COS = tl.constexpr(vectorized.SIN), tl.constexpr(vectorized.COS)
-
-
-@triton.jit
-def multiply(multiplier: tl.constexpr, word):
-    """High and low 32 bits of the product; as one 64-bit product, which is one instruction (umulhi would be two)."""
-    product = word.to(tl.uint64) * multiplier
-    return (product >> 32).to(tl.uint32), product.to(tl.uint32)
-
-
-@triton.jit
-def philox(c0, c1, c2, c3, k0, k1):
-    """Philox4x32-10: four random words for each counter (uint32)."""
-    for _ in tl.static_range(ROUNDS):
-        high0, low0 = multiply(M0, c0)
-        high1, low1 = multiply(M1, c2)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0 += K0
-        k1 += K1
-    return c0, c1, c2, c3
-
-
-@triton.jit
-def radius(word):
-    """sqrt(-2 log u) with u = (word + 1/2) 2^-32."""
-    f, exponent = split_exponent(word.to(tl.float32) + 0.5)
-    # near u = 1 the sum above has lost the digits of 1 - u; the complement of the word still has them
-    f = tl.where(exponent == 32, (word ^ 0xFFFFFFFF).to(tl.float32) * -UNIT - 0.5 * UNIT, f)
-    return tl.sqrt(-2 * log_fraction(f, exponent - 32))
-
-
-@triton.jit
-def cos_sin(word):
-    """cos and sin of 2 pi word 2^-32, by exact reduction to an eighth of a turn on either side of a quadrant."""
-    quadrant = (word + (1 << 29)) >> 30
-    x = (word - (quadrant << 30)).to(tl.int32, bitcast=True).to(tl.float32) * TURN
-    square = x * x
-    sin = x * square * ((square * SIN[2] + SIN[1]) * square + SIN[0]) + x
-    cos = square * square * ((square * COS[2] + COS[1]) * square + COS[0]) + (1 - 0.5 * square)
-    swap = (quadrant & 1) != 0
-    first, second = tl.where(swap, sin, cos), tl.where(swap, cos, sin)
-    return flip_sign(first, quadrant + 1), flip_sign(second, quadrant)
-
-
-@triton.jit
-def flip_sign(x, quadrant):
-    """-x in the two quadrants with bit 1 set."""
-    return (x.to(tl.uint32, bitcast=True) ^ ((quadrant << 30) & 0x80000000)).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-def normals(sample, group, step, dimension, seed_low, seed_high):
-    """The normals of steps 4 group + 1 ... 4 group + 4: four blocks of the common shape of the counters.
-
-    `dimension` has the stream in its highest 8 bits.
-    """
-    w0, w1, w2, w3 = philox(
-        tl.cast(sample, tl.uint32),
-        tl.cast(group, tl.uint32),
-        tl.cast(step, tl.uint32),
-        tl.cast(dimension, tl.uint32),
-        tl.cast(seed_low, tl.uint32),
-        tl.cast(seed_high, tl.uint32),
-    )
-    cos0, sin0 = cos_sin(w1)
-    cos1, sin1 = cos_sin(w3)
-    r0, r1 = radius(w0), radius(w2)
-    return r0 * cos0, r0 * sin0, r1 * cos1, r1 * sin1
-
-
-@triton.jit
-def step_word(step):
-    """The training iteration, given as a number or as a pointer to one."""
-    if step.dtype.is_ptr():
-        step = tl.load(step)
-    return step
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def normal_kernel(
     out_ptr, count, dim, steps, first, step, seed_low, seed_high, STREAM: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """out [steps, count, dim]; a program has BLOCK elements of a group of four steps."""
+    """out [steps, count, dim]; a program has BLOCK elements of a group of four steps. STREAM is shifted into place."""
     size = count * dim
     blocks = tl.cdiv(size, BLOCK)
     group = tl.program_id(0) // blocks
@@ -114,7 +27,7 @@ def normal_kernel(
         first + at // dim,
         group,
         step_word(step),
-        tl.cast(STREAM << 24, tl.uint32) + (at % dim).to(tl.uint32),
+        tl.cast(STREAM, tl.uint32) + (at % dim).to(tl.uint32),
         seed_low,
         seed_high,
     )
@@ -123,17 +36,15 @@ def normal_kernel(
         tl.store(out_ptr + t.to(tl.int64) * size + at, four[i], mask=(at < size) & (t < steps))
 
 
-def normal(
-    count: int, dim: int, steps: int, *, seed: int, step: int | Tensor, first: int, stream: int, device: torch.device
-) -> Tensor:
+def normal(count: int, dim: int, steps: int, place: Place, stream: int, device: torch.device) -> Tensor:
     """Standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
-    launch.check_elements(count * dim)
-    launch.check_steps(steps)
+    sizes.check_elements(count * dim)
+    sizes.check_steps(steps)
     out = torch.empty(steps, count, dim, dtype=torch.float32, device=device)
     if count > 0:
         grid = (triton.cdiv(count * dim, BLOCK) * triton.cdiv(steps, 4),)
         with launch.on(device):
             normal_kernel[grid](
-                out, count, dim, steps, **launch.place_at(step, seed, first), STREAM=stream, BLOCK=BLOCK, **OPTIONS
+                out, count, dim, steps, **launch.words_at(place), STREAM=stream << STREAM_SHIFT, BLOCK=BLOCK, **OPTIONS
             )
     return out

@@ -1,26 +1,19 @@
-"""weights -> x_0, or the whole history from x_T to x_0 (Ho 2020, Eq. 2 reversed)."""
-
-from collections.abc import Sequence
-from typing import Any
+"""network -> x_0, or the whole history from x_T to x_0 (Ho 2020, Eq. 2 reversed)."""
 
 import torch
 from torch import Tensor
 
-from kernels import arguments, backends, schedules
-from kernels.operators import operator
+from kernels import arguments, backends, networks
+from kernels.modes import arithmetic
+from kernels.networks import MLPPair, Network
+from kernels.operators import PAIR, PLACE, operator
+from kernels.place import Place
+from kernels.reverse_process import unfused
 
 
-def _like_samples(weights: Sequence[Tensor], betas: Tensor, count: int, *, history: bool, **options: Any) -> Tensor:
-    shape = (count, len(weights[3]))
-    return weights[0].new_empty((len(betas) + 1, *shape) if history else shape)
-
-
-@operator(
-    "Tensor[] weights, Tensor betas, int count, *, int seed, int first, bool history, str? backend", _like_samples
-)
 def reverse_process(
-    weights: Sequence[Tensor],
-    betas: Tensor,
+    network: Network,
+    steps: int,
     count: int,
     *,
     seed: int = 0,
@@ -28,31 +21,52 @@ def reverse_process(
     history: bool = False,
     backend: str | None = None,
 ) -> Tensor:
-    """Samples of a network with one hidden layer, x_T and the noise of every step from the stream.
+    """Samples of a network, x_T and the noise of every step from the stream.
 
     Args:
-        weights: as in kernels.variational_bound.
-        betas: [T], whose length and nothing else matters here; not to be changed in place.
+        network: as in kernels.variational_bound, with an int attribute `dim`. Samples are made on the device of its
+            parameters, and in their dtype.
+        steps: T.
         count: how many samples.
         seed, first: place in the noise stream; `first` is the stream's index of the first sample.
         history: whether to return every state.
-        backend: any but "reference", or None for the best. The reference takes any network and has its own function,
-            kernels.reverse_process.reference.reverse_process.
+        backend: a name, or None for the best that the network, its dtype and its device allow.
 
     Returns:
-        [count, D] float32, or with `history` [T+1, count, D] from x_T to x_0. On one backend and device a sample
-        depends on (seed, its index) alone, bit for bit.
+        [count, D], or with `history` [T+1, count, D] from x_T to x_0. On one backend, device and number of threads a
+        sample depends on (seed, its index) alone, bit for bit, where the backend's kernels hold the network.
 
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
-    device = weights[0].device
-    backend = backends.check_fused(backend, device.type)
-    schedules.check(betas, device)
-    arguments.weights(weights, weights[0].shape[1] - 1, device)
-    arguments.integer("count", count, 0, 2**32)
-    arguments.stream_position(seed, 0, first, count, device)
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        detached = tuple(w.detach().contiguous() for w in weights)
-        implementation = backends.implementation("reverse_process", backend)
-        return implementation.reverse_process(detached, betas, count, seed=seed, first=first, history=history)
+    pair, place = networks.describe(network), Place(seed, 0, first)
+    known = pair or networks.called(network)
+    chosen = backends.choose(backend, known.device.type, known.dtype)
+    if chosen.holds(pair):
+        return samples(pair, steps, count, place, history, chosen.name)
+    called = networks.called(network)
+    steps, count, place = _checked(steps, count, place, called.device)
+    with torch.no_grad():
+        if chosen.by_autograd:
+            return chosen.implementation("reverse_process").reverse_process(called, steps, count, place, history)
+        return unfused.reverse_process(called, steps, count, place, history, chosen.name)
+
+
+def _checked(steps: int, count: int, place: Place, device: torch.device) -> tuple[int, int, Place]:
+    steps = arguments.integer("steps", steps, 1, 2**34)
+    count = arguments.integer("count", count, 0, 2**32)
+    return steps, count, place.checked(count, device)
+
+
+def _like_samples(pair: MLPPair, steps: int, count: int, place: Place, history: bool, backend: str) -> Tensor:
+    shape = (count, pair.dim)
+    return pair.tensors[0].new_empty((steps + 1, *shape) if history else shape)
+
+
+@operator(f"{PAIR}, int steps, SymInt count, {PLACE}, bool history, str backend", _like_samples)
+def samples(pair: MLPPair, steps: int, count: int, place: Place, history: bool, backend: str) -> Tensor:
+    """As reverse_process, of a pair that the backend holds."""
+    steps, count, place = _checked(steps, count, place, pair.device)
+    implementation = backends.get(backend).implementation("reverse_process")
+    with arithmetic(pair.device.type):
+        return implementation.reverse_process(pair, steps, count, place, history)

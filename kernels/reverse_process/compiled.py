@@ -5,7 +5,7 @@ iterations costs 4 us, whatever it does. Small networks therefore have their uni
 bound, and GROUPS groups too: a state stays in registers for 8 steps. (Two vectors of samples side by side, so that one
 need not wait for the other, were slower: 0.69 instead of 0.44 ms; the loop outgrows what a core keeps decoded.)
 
-Limits for a (sample, step): 4 H (D + 1) + 38 D operations, counted in the machine code, and 4 D bytes read (the noise).
+Beside the operations that are counted below, 4 D bytes are read (the noise) for a (sample, step).
 """
 
 import functools
@@ -17,19 +17,26 @@ import torch
 from torch import Tensor
 from torch._higher_order_ops import scan
 
-from kernels import gaussian
-from kernels.compiler import Kernel
-from kernels.noise.compiled import normal_tile
+from kernels.compiled.compiler import EXACT, Kernel
+from kernels.compiled.noise import normal_tile
+from kernels.compiled.unrolling import is_unrolled
 from kernels.reverse_process import vectorized
-from kernels.tiles import is_small
+from kernels.vectorized import gaussian, noise
 
 GROUPS = 2  # 1, 2, 4: 0.56, 0.44 and 0.39 ms at the tutorial's size, and 5, 9 and 17 s to compile
 
 
+def operations(dim: int, hidden: int) -> int:
+    """Return the operations for a (sample, step), those of an unrolled network counted in the machine code."""
+    if not is_unrolled(dim, hidden):
+        return vectorized.operations(dim, hidden)
+    return dim * noise.OPERATIONS + 4 * hidden * (dim + 1) + 38 * dim
+
+
 def groups_unrolled(
-    x: Tensor, eps: Tensor, exists: Tensor, at_mean: Tensor, at_std: Tensor, *weights: Tensor
+    x: Tensor, eps: Tensor, step_mask: Tensor, at_mean: Tensor, at_std: Tensor, *weights: Tensor
 ) -> list[Tensor]:
-    """As vectorized.group, for eps [4, GROUPS, D, width] and exists [4, GROUPS].
+    """As vectorized.group, for eps [4, GROUPS, D, width] and step_mask [4, GROUPS].
 
     at_mean, at_std: [4, GROUPS, H], what the hidden units get from the time and their biases: in the loop over samples
     it would be computed again for every vector of them.
@@ -43,19 +50,19 @@ def groups_unrolled(
             z = (w1[:, :dim, None] * x).sum(1) + at_time[i, k][:, None]  # [H, width]
             outputs.append((w2[:, :, None] * torch.relu(z)).sum(1) + b2[:, None])
         mean, s = outputs
-        x = torch.where(exists[i, k], mean + gaussian.std_inlined(s)[0] * eps[i, k], x)
+        x = torch.where(step_mask[i, k], mean + gaussian.std_inlined(s)[0] * eps[i, k], x)
         states.append(x)
     return states
 
 
-def walk(history: bool, x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
+def walk(history: bool, x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
     """All states of a tile, or the last: to keep them takes a third of the time."""
-    constants: tuple[Tensor, ...] = (eps, time, exists)
+    constants: tuple[Tensor, ...] = (eps, time, step_mask)
     step: Callable[..., list[Tensor]] = vectorized.group
-    if is_small(len(x), len(weights[1])):
+    if is_unrolled(len(x), len(weights[1])):
         step = groups_unrolled
         at_times = (time[:, :, None] * w1[:, len(x)] + b1 for w1, b1 in (weights[:2], weights[4:6]))
-        constants = tuple(tile.unflatten(1, (-1, GROUPS)) for tile in (eps, exists, *at_times))
+        constants = tuple(tile.unflatten(1, (-1, GROUPS)) for tile in (eps, step_mask, *at_times))
 
     def body(x: Tensor, constants: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         states = step(x, *constants, *weights)
@@ -75,7 +82,7 @@ def reverse_tile(*tensors: Tensor) -> Tensor:
     return walk(False, *tensors)
 
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = EXACT | {
     "size_asserts": False,
     # torch keeps compiled scans on disk only if told that it may: the body is part of the graph, hence of the key
     "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.scan": torch.__version__},

@@ -4,23 +4,34 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from kernels.variational_bound.reference import Network
+from kernels import noise
+from kernels.networks import Called, Network
+from kernels.place import Place
 
 
-def reverse_process(network: Network, x: Tensor, steps: int, noise: Tensor | None = None) -> Tensor:
+def history(network: Network, x: Tensor, steps: int, eps: Tensor | None = None) -> Tensor:
     """x_{t-1} ~ p(x_{t-1} | x_t) = N(mean(x_t, t / (T + 1)), std(x_t, t / (T + 1))^2) for t = T ... 1.
 
     Args:
         network: (x [N, D], t [N, 1]) -> (mean [N, D], std [N, D]).
         x: x_T, [N, D], any floating dtype.
         steps: T.
-        noise: [T, N, D], row t - 1 for the step from x_t to x_{t-1}, or None for torch's global generator.
+        eps: noise [T, N, D], row t - 1 for the step from x_t to x_{t-1}, or None for torch's global generator.
 
     Returns:
         x_T ... x_0, [T+1, N, D].
     """
-    history = [x]
+    states = [x]
     for t in range(steps, 0, -1):
-        p = Normal(*network(history[-1], x.new_full((len(x), 1), t / (steps + 1))))
-        history.append(p.sample() if noise is None else p.mean + p.stddev * noise[t - 1])
-    return torch.stack(history)
+        p = Normal(*network(states[-1], x.new_full((len(x), 1), t / (steps + 1))))
+        states.append(p.sample() if eps is None else p.mean + p.stddev * eps[t - 1])
+    return torch.stack(states)
+
+
+def reverse_process(network: Called, steps: int, count: int, place: Place, whole: bool) -> Tensor:
+    """The same on x_T and noise of the stream: x_0 [count, D], or x_T ... x_0 if `whole`."""
+    draw = place._asdict() | {"device": network.device, "backend": "reference"}
+    x = noise.normal(count, network.dim, stream=noise.TERMINAL, **draw)[0].to(network.dtype)
+    eps = noise.normal(count, network.dim, steps, stream=noise.REVERSE, **draw).to(network.dtype)
+    states = history(network, x, steps, eps)
+    return states if whole else states[-1]

@@ -3,7 +3,7 @@
 Step t needs all of step t + 1, so that few samples leave most of a device idle and latency is what they wait for: a
 small network's kernel therefore makes the noise of the next four steps while it walks through these.
 
-Two kernels share the work (see kernels.launch.is_unrolled). Both compute a sample the same way wherever it is.
+Two kernels share the work (see kernels.triton.sizes). Both compute a sample the same way wherever it is.
 
 Limits, D = 1, H = 4, compiled for sm_90 (64 registers, no spills): 357 instructions in the loop over a group of four
 steps, 89 for a (sample, step); 35 of them are the noise. An H100 issues 132 * 4 warp instructions a cycle, that is 190
@@ -15,14 +15,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels import launch, tiles
-from kernels.device_functions import unrolled, wide
-from kernels.device_functions.gaussian import std
-from kernels.launch import OPTIONS, UNSPECIALIZED
-from kernels.noise.triton import normals
-from kernels.variational_bound.vectorized import Weights
+from kernels.networks import MLPPair
+from kernels.noise import stream
+from kernels.place import Place
+from kernels.triton import launch, schedules, sizes, unrolled, wide
+from kernels.triton.gaussian import std
+from kernels.triton.launch import OPTIONS, UNSPECIALIZED
+from kernels.triton.noise import normals
 
-REVERSE, TERMINAL = tl.constexpr(tiles.REVERSE << 24), tl.constexpr(tiles.TERMINAL << 24)
+REVERSE, TERMINAL = (tl.constexpr(which << stream.STREAM_SHIFT) for which in (stream.REVERSE, stream.TERMINAL))
 
 
 @triton.jit
@@ -93,12 +94,12 @@ def wide_kernel(
     std_network = wide.load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H, DIMS, UNITS)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
     d = tl.arange(0, DIMS)[None, :]
-    real = (n < count) & (d < D)
+    sample_mask = (n < count) & (d < D)
     at = n.to(tl.int64) * D + d
     terminal = normals(first + n, 0, 0, d + TERMINAL, seed_low, seed_high)
     x = terminal[0]
     if HISTORY:
-        tl.store(out_ptr + at, x, mask=real)
+        tl.store(out_ptr + at, x, mask=sample_mask)
     groups = tl.cdiv(steps, 4)
     for k in range(groups):
         group = groups - 1 - k
@@ -111,28 +112,28 @@ def wide_kernel(
             x = tl.where(t < steps, mean + std(s) * wide.pick(four, 3 - i), x)
             if HISTORY:
                 row_ptr = out_ptr + (steps - t).to(tl.int64) * count * D
-                tl.store(row_ptr + at, x, mask=real & (t < steps))
+                tl.store(row_ptr + at, x, mask=sample_mask & (t < steps))
     if not HISTORY:
-        tl.store(out_ptr + at, x, mask=real)
+        tl.store(out_ptr + at, x, mask=sample_mask)
 
 
-def reverse_process(weights: Weights, betas: Tensor, count: int, *, seed: int, first: int, history: bool) -> Tensor:
+def reverse_process(pair: MLPPair, steps: int, count: int, place: Place, history: bool) -> Tensor:
     """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D].
 
     Raises:
-        ValueError: a network or a number of samples that the kernels do not take.
+        ValueError: more elements than the kernels can count.
     """
-    device, dim, hidden, steps = weights[0].device, len(weights[3]), len(weights[1]), len(betas)
-    launch.check(dim, hidden, count)
+    device, dim, (hidden,) = pair.device, pair.dim, pair.hidden[0]
+    sizes.check_elements(count * dim)
     out = torch.empty(steps + 1 if history else 1, count, dim, dtype=torch.float32, device=device)
-    constants, place = launch.steps(betas, device), launch.place(seed, first)
-    if launch.is_unrolled(dim, hidden):
-        kernel, sizes = unrolled_kernel, {"D": dim, "H": hidden, "BLOCK_N": launch.LANES}
+    if sizes.is_unrolled(dim, hidden):
+        kernel, blocks = unrolled_kernel, {"D": dim, "H": hidden, "BLOCK_N": sizes.LANES}
     else:
-        kernel, sizes = wide_kernel, launch.wide_sizes(dim, hidden)
+        kernel, blocks = wide_kernel, sizes.wide_sizes(dim, hidden)
     if count > 0:
         with launch.on(device):
-            kernel[(triton.cdiv(count, sizes["BLOCK_N"]),)](
-                out, constants.time, *weights, count, steps, **place, **sizes, HISTORY=history, **OPTIONS
-            )
+            kernel[(triton.cdiv(count, blocks["BLOCK_N"]),)](
+                out, schedules.times(steps, device), *pair.values, count, steps, **launch.words(place), **blocks,
+                HISTORY=history, **OPTIONS,
+            )  # fmt: skip
     return out if history else out[0]

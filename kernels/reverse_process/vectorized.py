@@ -3,25 +3,30 @@
 Only the samples can be computed at the same time here: step t needs all of step t + 1. The noise is made a tile at a
 time. A group of four steps is the unit that backends iterate over.
 
-Limits for a (sample, step): 4 H (D + 1) + 20 operations, 4 D bytes read (the noise) and 4 D written.
+Beside the operations that are counted below, 4 D bytes are read (the noise) and 4 D written for a (sample, step).
 """
 
 import torch
 from torch import Tensor
 
-from kernels import gaussian, tiles
-from kernels.noise.vectorized import normal_tile
+from kernels.networks import MLPPair
+from kernels.noise.stream import REVERSE, TERMINAL
+from kernels.place import Place
+from kernels.vectorized import gaussian, noise, tiles
 
-Weights = tuple[Tensor, ...]
+
+def operations(dim: int, hidden: int) -> int:
+    """Return the operations for a (sample, step)."""
+    return dim * noise.OPERATIONS + 4 * hidden * (dim + 1) + 20 * dim
 
 
-def group(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> list[Tensor]:
+def group(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> list[Tensor]:
     """Four steps back in time.
 
     Args:
         x: [D, width].
         eps: [4, D, width], in the order of t, as are
-        time, exists: [4]: t / (T + 1), and whether t <= T; steps that do not exist change nothing.
+        time, step_mask: [4]: t / (T + 1), and whether t <= T; steps beyond change nothing.
 
     Returns:
         The state after each of them, [D, width], the last step (smallest t) last.
@@ -33,59 +38,57 @@ def group(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor
             w2 @ torch.relu(w1[:, :dim] @ x + (w1[:, dim:] * time[i] + b1[:, None])) + b2[:, None]
             for w1, b1, w2, b2 in (weights[:4], weights[4:])
         )
-        x = torch.where(exists[i], mean + gaussian.std(s)[0] * eps[i], x)
+        x = torch.where(step_mask[i], mean + gaussian.std(s)[0] * eps[i], x)
         states.append(x)
     return states
 
 
-def history_tile(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
+def history_tile(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
     """All steps of a tile, backwards.
 
     Args:
         x: [D, width], x at the end of the tile.
         eps: [4, groups, D, width], the groups backwards, as in
-        time, exists: [4, groups], see kernels.tiles.clock.
+        time, step_mask: [4, groups], see tiles.clock.
 
     Returns:
         The states, [4 * groups, D, width], from the end of the tile to its start.
     """
     history = [x]
     for k in range(eps.shape[1]):
-        history += group(history[-1], eps[:, k], time[:, k], exists[:, k], *weights)
+        history += group(history[-1], eps[:, k], time[:, k], step_mask[:, k], *weights)
     return torch.stack(history[1:])
 
 
-def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, exists: Tensor, *weights: Tensor) -> Tensor:
+def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
     """As history_tile, but only the last of the states, [1, D, width]."""
     for k in range(eps.shape[1]):
-        x = group(x, eps[:, k], time[:, k], exists[:, k], *weights)[-1]
+        x = group(x, eps[:, k], time[:, k], step_mask[:, k], *weights)[-1]
     return x[None]
 
 
 def reverse_process(
-    weights: Weights,
-    betas: Tensor,
+    pair: MLPPair,
+    steps: int,
     count: int,
-    *,
-    seed: int,
-    first: int,
+    place: Place,
     history: bool,
-    normal_tile: tiles.NormalTile = normal_tile,
+    normal_tile: tiles.NormalTile = noise.normal_tile,
     reverse_tile: tiles.TileFunction = reverse_tile,
     history_tile: tiles.TileFunction = history_tile,
 ) -> Tensor:
     """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
     walk = history_tile if history else reverse_tile
-    device, dim, hidden, steps = weights[0].device, len(weights[3]), len(weights[1]), len(betas)
+    weights, device, dim = pair.values, pair.device, pair.dim
     out = torch.empty(steps + 1 if history else 1, count, dim, dtype=torch.float32, device=device)
     terminal = tiles.TimeTile(start=0, steps=1, groups=2)  # not 1, for which the noise would be compiled anew
-    for block in tiles.blocks(first, count, dim, device, hidden):
-        x = tiles.noise(normal_tile, block, terminal, seed=seed, step=0, stream=tiles.TERMINAL)[0, 0]
+    for block in tiles.blocks(place.first, count, dim, device, pair.hidden[0][0]):
+        x = tiles.noise(normal_tile, block, terminal, place, TERMINAL)[0, 0]
         x = x.view(dim, block.width).clone()  # a compiled scan would be compiled anew for a view of another base
         if history:
             out[0, block.rows] = x[:, block.columns].T
         for tile in reversed(tiles.time_tiles(steps)):
-            eps = tiles.noise(normal_tile, block, tile, seed=seed, step=0, stream=tiles.REVERSE, backwards=True)
+            eps = tiles.noise(normal_tile, block, tile, place, REVERSE, backwards=True)
             clock = tiles.clock(tile, steps, True, device)
             states = walk(x, eps.unflatten(2, (dim, block.width)), *clock, *weights)
             x = states[-1].clone()

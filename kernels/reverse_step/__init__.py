@@ -1,19 +1,14 @@
 """mean, std of any network -> x_{t-1} = mean + std eps, the noise of the reverse process drawn inside (Ho 2020)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from kernels import arguments, backends
-from kernels.operators import operator
+from kernels.modes import arithmetic
+from kernels.operators import PLACE, operator
+from kernels.place import Place
 
 
-def _like_mean(mean: Tensor, std: Tensor, t: int, **options: Any) -> Tensor:
-    return torch.empty_like(mean, memory_format=torch.contiguous_format)
-
-
-@operator("Tensor mean, Tensor std, int t, *, int seed, int first, str? backend", _like_mean)
 def reverse_step(
     mean: Tensor, std: Tensor, t: int, *, seed: int = 0, first: int = 0, backend: str | None = None
 ) -> Tensor:
@@ -24,6 +19,7 @@ def reverse_step(
             in the stream, in order.
         t: from 1 to T.
         seed, first: place in the noise stream; `first` is the stream's index of row 0.
+        backend: a name, or None for the best that the dtype and the device allow.
 
     Returns:
         The shape, dtype and device of mean; not differentiable.
@@ -31,13 +27,22 @@ def reverse_step(
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
+    return one_step(mean, std, t, Place(seed, 0, first), backend)
+
+
+def _like_mean(mean: Tensor, std: Tensor, t: int, place: Place, backend: str | None) -> Tensor:
+    return torch.empty_like(mean, memory_format=torch.contiguous_format)
+
+
+@operator(f"Tensor mean, Tensor std, int t, {PLACE}, str? backend", _like_mean)
+def one_step(mean: Tensor, std: Tensor, t: int, place: Place, backend: str | None) -> Tensor:
+    """As reverse_step."""
     arguments.elements({"mean": mean, "std": std})
-    arguments.integer("t", t, 1, 2**34)
-    arguments.stream_position(seed, 0, first, len(mean), mean.device)
-    backend = backends.check(backend, mean.device.type)
-    if backend != "reference":
-        arguments.float32("mean", mean, backend)
-    with torch.no_grad(), torch.autocast(mean.device.type, enabled=False):
+    t = arguments.integer("t", t, 1, 2**34)
+    place = place.checked(len(mean), mean.device)
+    chosen = backends.choose(backend, mean.device.type, mean.dtype)
+    chosen.check_dtype("mean", mean)
+    implementation = chosen.implementation("reverse_step")
+    with arithmetic(mean.device.type):
         flat = (x.detach().reshape(len(mean), -1).contiguous() for x in (mean, std))
-        implementation = backends.implementation("reverse_step", backend)
-        return implementation.reverse_step(*flat, t, seed=seed, first=first).view_as(mean)
+        return implementation.reverse_step(*flat, t, place).view_as(mean)

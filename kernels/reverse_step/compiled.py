@@ -2,7 +2,7 @@
 
 import functools
 
-from kernels.noise.compiled import normal_tile
+from kernels.compiled.noise import normal_tile
 from kernels.reverse_step import vectorized
 
 reverse_step = functools.partial(vectorized.reverse_step, normal_tile=normal_tile)

@@ -2,13 +2,14 @@
 
 from torch import Tensor
 
-from kernels import tiles
-from kernels.noise.reference import normal
+from kernels.noise.stream import REVERSE
+from kernels.place import Place
+from kernels.reference.noise import group_normals
 
 
-def reverse_step(mean: Tensor, std: Tensor, t: int, *, seed: int, first: int) -> Tensor:
+def reverse_step(mean: Tensor, std: Tensor, t: int, place: Place) -> Tensor:
     """mean + std eps for mean, std [N, D]."""
+    group, i = divmod(t - 1, 4)
     count, dim = mean.shape
-    start, place = (t - 1) // 4 * 4, {"seed": seed, "step": 0, "first": first, "stream": tiles.REVERSE}
-    eps = normal(count, dim, t - start, start=start, device=mean.device, **place)[-1]
+    eps = group_normals(count, dim, range(group, group + 1), place, REVERSE, mean.device)[i]
     return mean + std * eps.to(mean.dtype)

@@ -10,31 +10,33 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels import launch, tiles
-from kernels.launch import UNSPECIALIZED
-from kernels.noise.triton import normals
+from kernels.noise import stream
+from kernels.place import Place
+from kernels.triton import launch, sizes
+from kernels.triton.launch import UNSPECIALIZED
+from kernels.triton.noise import normals
 
 BLOCK = 256
-REVERSE = tl.constexpr(tiles.REVERSE << 24)
+REVERSE = tl.constexpr(stream.REVERSE << stream.STREAM_SHIFT)
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def step_kernel(
-    mean_ptr, std_ptr, out_ptr, count, dim, group, first, seed_low, seed_high, PLACE: tl.constexpr, BLOCK: tl.constexpr
+    mean_ptr, std_ptr, out_ptr, count, dim, group, first, seed_low, seed_high, LANE: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """PLACE is that of the step in its group of four: the normals of the other three are never computed."""
+    """LANE is the place of the step in its group of four: the normals of the other three are never computed."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < count * dim
+    mask = at < count * dim
     four = normals(first + at // dim, group, 0, at % dim + REVERSE, seed_low, seed_high)
-    mean = tl.load(mean_ptr + at, mask=inside)
-    std = tl.load(std_ptr + at, mask=inside)
-    tl.store(out_ptr + at, mean + std * four[PLACE], mask=inside)
+    mean = tl.load(mean_ptr + at, mask=mask)
+    std = tl.load(std_ptr + at, mask=mask)
+    tl.store(out_ptr + at, mean + std * four[LANE], mask=mask)
 
 
-def reverse_step(mean: Tensor, std: Tensor, t: int, *, seed: int, first: int) -> Tensor:
+def reverse_step(mean: Tensor, std: Tensor, t: int, place: Place) -> Tensor:
     """mean + std eps for mean, std [N, D]."""
     count, dim = mean.shape
-    launch.check_elements(count * dim)
+    sizes.check_elements(count * dim)
     out = torch.empty_like(mean)
     with launch.on(mean.device):
         step_kernel[(triton.cdiv(count * dim, BLOCK),)](
@@ -44,8 +46,8 @@ def reverse_step(mean: Tensor, std: Tensor, t: int, *, seed: int, first: int) ->
             count,
             dim,
             (t - 1) // 4,
-            **launch.place(seed, first),
-            PLACE=(t - 1) % 4,
+            **launch.words(place),
+            LANE=(t - 1) % 4,
             BLOCK=BLOCK,
             enable_fp_fusion=True,
         )

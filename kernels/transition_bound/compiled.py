@@ -2,13 +2,13 @@
 
 from torch import Tensor
 
-from kernels.compiler import Kernel
+from kernels.compiled.compiler import Kernel
 from kernels.transition_bound import vectorized
 
 kernel = Kernel(vectorized.bound_and_gradients, dynamic=True)
 
 
-def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """As vectorized.bound_and_gradients."""
     # a kernel compiled for one element would be for one element only
     return (kernel if len(mean) > 1 else vectorized.bound_and_gradients)(previous, mean, std)

@@ -1,82 +1,19 @@
-"""x_0, weights -> the variational bound, and the gradient of every weight found in the same pass (Ho 2020, Eq. 3)."""
+"""x_0, network -> the variational bound, and the gradient of every weight found in the same pass (Ho 2020, Eq. 3)."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from kernels import arguments, backends
-from kernels.differentiation import DifferentiatedOnce
-from kernels.operators import operator
-from kernels.variational_bound.vectorized import Weights
-
-
-def _like_found(
-    x0: Tensor, weights: Sequence[Tensor], betas: Tensor, device_step: Tensor | None, **options: Any
-) -> Tensor:
-    return x0.new_empty(sum(w.numel() for w in weights) + 1)
-
-
-@operator(
-    "Tensor x0, Tensor[] weights, Tensor betas, Tensor? device_step, *, int seed, int step, int first, str? backend",
-    _like_found,
-)
-def bound_and_gradients(
-    x0: Tensor,
-    weights: Weights,
-    betas: Tensor,
-    *,
-    seed: int = 0,
-    step: int | Tensor = 0,
-    first: int = 0,
-    backend: str | None = None,
-) -> Tensor:
-    """What `variational_bound` finds, without autograd; the same arguments.
-
-    Returns:
-        The gradient of every weight, flat in the order of `weights`, then the bound: [P + 1].
-    """
-    arguments.points("x0", x0)
-    backend = backends.check_fused(backend, x0.device.type)
-    arguments.float32("x0", x0, backend)
-    arguments.weights(weights, x0.shape[1], x0.device)
-    arguments.stream_position(seed, step, first, len(x0), x0.device)
-    detached = tuple(w.detach().contiguous() for w in weights)
-    implementation = backends.implementation("variational_bound", backend)
-    with torch.no_grad(), torch.autocast(x0.device.type, enabled=False):  # float32 is what the op promises
-        return implementation.bound_and_gradients(
-            x0.detach().contiguous(), detached, betas, seed=seed, step=step, first=first
-        )
-
-
-def split(found: Tensor, weights: Weights) -> tuple[Tensor, ...]:
-    """The gradients of `bound_and_gradients`, in the shapes of the weights."""
-    *gradients, _ = found.split([w.numel() for w in weights] + [1])
-    return tuple(g.view_as(w) for g, w in zip(gradients, weights, strict=True))
-
-
-class VariationalBound(torch.autograd.Function):
-    """The forward pass already has the gradients; the backward pass only scales them."""
-
-    @staticmethod
-    def forward(ctx: Any, x0: Tensor, betas: Tensor, options: dict[str, Any], *weights: Tensor) -> Tensor:
-        found = bound_and_gradients(x0, weights, betas, **options)
-        ctx.save_for_backward(found, *weights)
-        return found[-1].clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        found, *weights = ctx.saved_tensors
-        scaled = found * gradient
-        if torch.is_grad_enabled():  # create_graph=True
-            scaled = DifferentiatedOnce.apply(scaled, *weights)
-        return None, None, None, *split(scaled, tuple(weights))
+from kernels import arguments, autograd, backends, networks, schedules
+from kernels.backends import Backend
+from kernels.modes import arithmetic
+from kernels.networks import MLPPair, Network
+from kernels.operators import PAIR, PLACE, operator
+from kernels.place import Place
+from kernels.variational_bound import unfused
 
 
 def variational_bound(
+    network: Network,
     x0: Tensor,
-    weights: Weights,
     betas: Tensor,
     *,
     seed: int = 0,
@@ -84,16 +21,16 @@ def variational_bound(
     first: int = 0,
     backend: str | None = None,
 ) -> Tensor:
-    """The bound of a network with one hidden layer, differentiable once in its weights.
+    """The bound, differentiable in the parameters of the network: once, and on the reference any number of times.
 
     Args:
-        x0: data, [N, D] float32; not differentiable.
-        weights: W1 [H, D + 1], b1 [H], W2 [D, H], b2 [D] of the mean network, then of the std network, whose last
-            column of W1 belongs to the time t / (T + 1); float32.
+        network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]); t is t / (T + 1). Where the backend's kernels hold
+            it (see kernels.backends), it is a part of them. Any other is called, on a chunk of time at a time, and
+            treats every row alike; its gradients go to the parameters of a torch.nn.Module.
+        x0: data, [N, D], float32 and in the dtype of the network; not differentiable.
         betas: [T], each in (0, 1); not to be changed in place.
         seed, step, first: place in the noise stream; `first` is the stream's index of row 0.
-        backend: any but "reference", or None for the best. The reference takes any network and has its own function,
-            kernels.variational_bound.reference.variational_bound.
+        backend: a name, or None for the best that the network, its dtype and the device allow.
 
     Returns:
         The bound in nats divided by T + 1, a scalar.
@@ -101,7 +38,74 @@ def variational_bound(
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
-    if isinstance(x0, Tensor) and x0.requires_grad:
-        raise ValueError("x0 requires grad, but the bound is differentiable in the weights only: detach it")
-    options = {"seed": seed, "step": step, "first": first, "backend": backend}
-    return VariationalBound.apply(x0, betas, options, *weights)
+    pair, place = networks.describe(network), Place(seed, step, first)
+    chosen = _choose(network, pair, x0, backend)
+    if chosen.holds(pair):
+        found = bound_and_gradients(pair, x0, betas, place, chosen.name)
+        return autograd.attach(found[-1], found[:-1], pair.tensors)
+    called, place = networks.called(network), _checked(x0, betas, place)
+    if chosen.by_autograd:
+        return chosen.implementation("variational_bound").variational_bound(called, x0, betas, place)
+    return unfused.variational_bound(called, x0, betas, place, chosen.name)
+
+
+def accumulate_gradients(
+    network: Network,
+    x0: Tensor,
+    betas: Tensor,
+    *,
+    seed: int = 0,
+    step: int | Tensor = 0,
+    first: int = 0,
+    backend: str | None = None,
+) -> Tensor:
+    """Return the bound, detached, and add its gradients to the `grad` of the network's parameters.
+
+    The same as variational_bound(...).backward(), but without autograd where a kernel finds the gradients anyway.
+    """
+    pair = networks.describe(network)
+    chosen = _choose(network, pair, x0, backend)
+    if chosen.holds(pair) and all(map(autograd.accumulates_plainly, pair.tensors)):
+        found = bound_and_gradients(pair, x0, betas, Place(seed, step, first), chosen.name)
+        autograd.accumulate(pair.tensors, autograd.split(found[:-1], pair.tensors))
+        return found[-1]
+    bound = variational_bound(network, x0, betas, seed=seed, step=step, first=first, backend=backend)
+    if bound.requires_grad:
+        bound.backward()
+    return bound.detach()
+
+
+def _choose(network: Network, pair: MLPPair | None, x0: Tensor, backend: str | None) -> Backend:
+    arguments.floating("x0", x0)
+    if x0.requires_grad:
+        raise ValueError("x0 requires grad, but the bound is differentiable in the network only: detach it")
+    known = pair or networks.called(network, x0.device, x0.dtype)
+    if x0.device != known.device:
+        raise ValueError(f"x0 is on {x0.device}, but the network on {known.device}")
+    chosen = backends.choose(backend, known.device.type, known.dtype)
+    chosen.check_dtype("x0", x0)
+    if x0.dtype != known.dtype:
+        raise TypeError(f"x0 must be {known.dtype}, the dtype of the network; got {x0.dtype}")
+    return chosen
+
+
+def _checked(x0: Tensor, betas: Tensor, place: Place) -> Place:
+    arguments.points("x0", x0)
+    schedules.check(betas)
+    return place.checked(len(x0), x0.device)
+
+
+def _like_found(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, backend: str) -> Tensor:
+    return x0.new_empty(sum(w.numel() for w in pair.tensors) + 1)
+
+
+@operator(f"{PAIR}, Tensor x0, Tensor betas, {PLACE}, str backend", _like_found)
+def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, backend: str) -> Tensor:
+    """The gradient of every tensor of a pair that the backend holds, flat in their order, then the bound: [P + 1]."""
+    chosen = backends.get(backend)
+    place = _checked(x0, betas, place)
+    if x0.shape[1] != pair.dim:
+        raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
+    implementation = chosen.implementation("variational_bound")
+    with arithmetic(x0.device.type):
+        return implementation.bound_and_gradients(pair, x0.contiguous(), betas, place)

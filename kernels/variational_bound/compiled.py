@@ -7,7 +7,7 @@ vector sums; a second, tiny sum runs over the steps, with weight t for the time 
 With one dimension, d W2 needs no sum of its own: relu is homogeneous, h = [z > 0] (w x + v t + b), so that
 sum g h = w sum a x + v sum a t + b sum a with a = [z > 0] g.
 
-Limits for a (sample, step): 10 H (D + 1) + 80 operations, 12 D bytes read.
+Beside the operations that are counted below, 12 D bytes are read for a (sample, step).
 """
 
 import functools
@@ -15,12 +15,18 @@ import functools
 import torch
 from torch import Tensor
 
-from kernels import gaussian
-from kernels.compiler import Kernel
-from kernels.forward_process.vectorized import trajectory_tile
-from kernels.noise.compiled import normal_tile
-from kernels.tiles import is_small
+from kernels.compiled.compiler import Kernel
+from kernels.compiled.noise import normal_tile
+from kernels.compiled.unrolling import is_unrolled
 from kernels.variational_bound import vectorized
+from kernels.vectorized import chain, gaussian, noise
+
+
+def operations(dim: int, hidden: int) -> int:
+    """Return the operations for a (sample, step)."""
+    if not is_unrolled(dim, hidden):
+        return vectorized.operations(dim, hidden)
+    return dim * (noise.OPERATIONS + chain.OPERATIONS) + 10 * hidden * (dim + 1) + 80 * dim
 
 
 def bound_tile_unrolled(
@@ -31,15 +37,15 @@ def bound_tile_unrolled(
     factor: Tensor,
     decay: Tensor,
     time: Tensor,
-    exists: Tensor,
-    valid: Tensor,
+    step_mask: Tensor,
+    sample_mask: Tensor,
     *weights: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """As vectorized.bound_tile."""
-    states = trajectory_tile(x, eps, scale, noise_scale, factor, decay)
-    width = len(valid)
+    states = chain.trajectory_tile(x, eps, scale, noise_scale, factor, decay)
+    width = len(sample_mask)
     dim = len(x) // width
-    t, mask = time.reshape(-1, 1), valid.float()
+    t, mask = time.reshape(-1, 1), sample_mask.float()
 
     def elements(tile: Tensor) -> list[Tensor]:  # [4, groups, C] -> D times [steps, width]
         rows = tile.reshape(len(t), dim, width)
@@ -62,8 +68,8 @@ def bound_tile_unrolled(
         outputs.append(out)
 
     terms, slopes = [], []
-    for previous, noise, mean, s in zip(elements(states[:4]), elements(eps), *outputs, strict=True):
-        term, *slope = gaussian.term(previous, noise, mean, s, gaussian.std_inlined)
+    for previous, drawn, mean, s in zip(elements(states[:4]), elements(eps), *outputs, strict=True):
+        term, *slope = gaussian.term(previous, drawn, mean, s, gaussian.std_inlined)
         terms.append(term * mask)
         slopes.append([g * mask for g in slope])
 
@@ -77,7 +83,7 @@ def bound_tile_unrolled(
             if dim > 1:
                 rows += [(g[d] * torch.relu(z)).sum(1) for d in range(dim)]
 
-    by_row = torch.where(exists.reshape(1, -1), torch.stack(rows), 0.0)
+    by_row = torch.where(step_mask.reshape(1, -1), torch.stack(rows), 0.0)
     sums, timed = by_row.sum(1), (by_row * t.reshape(1, -1)).sum(1)
     packed = []
     for n, (w1, b1, w2, _) in enumerate(networks):
@@ -105,9 +111,8 @@ matrix = Kernel(vectorized.bound_tile)
 
 def bound_tile(x: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor]:
     """As vectorized.bound_tile."""
-    *_, valid, _, b1, _, _, _, _, _, _ = arguments
-    dim = len(x) // len(valid)
-    return (unrolled if is_small(dim, len(b1)) else matrix)(x, *arguments)
+    *_, sample_mask, _, b1, _, _, _, _, _, _ = arguments
+    return (unrolled if is_unrolled(len(x) // len(sample_mask), len(b1)) else matrix)(x, *arguments)
 
 
 bound_and_gradients = functools.partial(vectorized.bound_and_gradients, normal_tile=normal_tile, bound_tile=bound_tile)

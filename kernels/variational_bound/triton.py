@@ -1,7 +1,7 @@
 """The variational bound and every gradient in one launch, and a small second one that adds up what the first found.
 
 Every program adds up its own part in registers and writes it once; the second launch adds the parts in float64, in
-order, so that the same call gives the same bits. Two kernels share the work (see kernels.launch.is_unrolled):
+order, so that the same call gives the same bits. Two kernels share the work (see kernels.triton.sizes):
 triton_unrolled for small networks, triton_wide for larger ones. Neither noise nor trajectory touches memory.
 """
 
@@ -10,11 +10,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels import launch
-from kernels.launch import OPTIONS, UNSPECIALIZED
+from kernels.networks import MLPPair
+from kernels.place import Place
+from kernels.schedules import bound_constant
+from kernels.triton import launch, schedules, sizes
+from kernels.triton.launch import OPTIONS, UNSPECIALIZED
 from kernels.variational_bound.triton_unrolled import unrolled_kernel
 from kernels.variational_bound.triton_wide import wide_kernel
-from kernels.variational_bound.vectorized import Weights
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
@@ -32,43 +34,42 @@ def mean_kernel(partial_ptr, found_ptr, constant_ptr, programs, count, steps, DI
     tl.store(found_ptr + row, (total / (elements * (steps + 1).to(tl.float64))).to(tl.float32))
 
 
-def bound_and_gradients(
-    x0: Tensor, weights: Weights, betas: Tensor, *, seed: int, step: int | Tensor, first: int
-) -> Tensor:
-    """Every gradient, flat in the order of `weights`, then the bound in nats divided by T + 1: [P + 1].
+def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) -> Tensor:
+    """Every gradient, flat in the order of the pair's tensors, then the bound in nats divided by T + 1: [P + 1].
 
     Raises:
-        ValueError: a network or a number of samples that the kernels do not take.
+        ValueError: more elements than the kernels can count.
     """
     count, dim = x0.shape
-    hidden, steps, device = len(weights[1]), len(betas), x0.device
-    launch.check(dim, hidden, count)
-    place, constants = launch.place_at(step, seed, first), launch.steps(betas, device)
-    size = sum(w.numel() for w in weights)
+    weights, (hidden,), steps, device = pair.values, pair.hidden[0], len(betas), x0.device
+    sizes.check_elements(count * dim)
+    words, constants = launch.words_at(place), schedules.steps(betas, device)
+    time, size = schedules.times(steps, device), sum(w.numel() for w in weights)
     most = launch.warps(device)
     grid: tuple[int, ...]
     with launch.on(device):
-        if launch.is_unrolled(dim, hidden):
-            groups = 1 if count >= launch.MANY else launch.LANES
-            block = launch.LANES // groups
+        if sizes.is_unrolled(dim, hidden):
+            groups = 1 if count >= sizes.MANY else sizes.LANES
+            block = sizes.LANES // groups
             grid = (min(triton.cdiv(count, block), most),)
             partial = torch.empty(size + 1, grid[0], dtype=torch.float32, device=device)
             unrolled_kernel[grid](
-                x0, partial, *constants[:4], *weights, count, steps, **place, D=dim, H=hidden, BLOCK_N=block,
-                GROUPS=groups, **OPTIONS
+                x0, partial, constants.scale, constants.noise_scale, time, constants.factor, *weights, count, steps,
+                **words, D=dim, H=hidden, BLOCK_N=block, GROUPS=groups, **OPTIONS
             )  # fmt: skip
         else:
-            sizes, all_groups = launch.wide_sizes(dim, hidden), triton.cdiv(steps, 4)
-            blocks = min(triton.cdiv(count, sizes["BLOCK_N"]), most)
+            wide, all_groups = sizes.wide_sizes(dim, hidden), triton.cdiv(steps, 4)
+            blocks = min(triton.cdiv(count, wide["BLOCK_N"]), most)
             # where samples are few, several programs share one: each has a segment of its time
             segment = triton.cdiv(all_groups, max(1, most // blocks))
             grid = (blocks, triton.cdiv(all_groups, segment))
             partial = torch.empty(size + 1, grid[0] * grid[1], dtype=torch.float32, device=device)
             wide_kernel[grid](
-                x0, partial, *constants[:3], *weights, count, steps, segment, **place, **sizes, **OPTIONS
+                x0, partial, constants.scale, constants.noise_scale, time, *weights, count, steps, segment,
+                **words, **wide, **OPTIONS
             )  # fmt: skip
         found = torch.empty(size + 1, dtype=torch.float32, device=device)
         mean_kernel[(size + 1,)](
-            partial, found, constants.constant, partial.shape[1], count, steps, DIM=dim, BLOCK=1024
+            partial, found, bound_constant(betas, device), partial.shape[1], count, steps, DIM=dim, BLOCK=1024
         )
     return found

@@ -20,11 +20,11 @@ nothing.
 import triton
 import triton.language as tl
 
-from kernels.device_functions.elementary import log, maximum
-from kernels.device_functions.gaussian import term
-from kernels.device_functions.unrolled import forward, load_network
-from kernels.launch import UNSPECIALIZED
-from kernels.noise.triton import normals, step_word
+from kernels.triton.elementary import log, maximum
+from kernels.triton.gaussian import term
+from kernels.triton.launch import UNSPECIALIZED
+from kernels.triton.noise import normals, step_word
+from kernels.triton.unrolled import forward, load_network
 
 
 @triton.jit
@@ -165,7 +165,7 @@ def unrolled_kernel(
             for i in tl.static_range(4):
                 t = 4 * group + i  # counted from 0
                 time = tl.load(time_ptr + t)
-                valid = (n < count) & (t < steps)
+                mask = (n < count) & (t < steps)
                 previous = state
                 state = ()
                 for d in tl.static_range(D):
@@ -177,10 +177,10 @@ def unrolled_kernel(
                 std_g = ()
                 for d in tl.static_range(D):
                     std, value, g_mean, g_s = term(previous[d], eps[d][i], mean[d], s[d])
-                    loss += tl.where(valid, value, 0.0)
-                    stds = stds + (tl.where(valid, std, 1.0),)
-                    mean_g = mean_g + (tl.where(valid, g_mean, 0.0),)
-                    std_g = std_g + (tl.where(valid, g_s, 0.0),)
+                    loss += tl.where(mask, value, 0.0)
+                    stds = stds + (tl.where(mask, std, 1.0),)
+                    mean_g = mean_g + (tl.where(mask, g_mean, 0.0),)
+                    std_g = std_g + (tl.where(mask, g_s, 0.0),)
                 mean_sums = backward(mean_sums, mean_network, mean_g, state, time, mean_hidden, D, H)
                 std_sums = backward(std_sums, std_network, std_g, state, time, std_hidden, D, H)
             # log std of two steps from one logarithm; of four, a std of 1e10 would overflow

@@ -22,11 +22,11 @@ The rest are sums over lanes, ten instructions each. An H100 issues 132 * 4 warp
 import triton
 import triton.language as tl
 
-from kernels.device_functions.elementary import log
-from kernels.device_functions.gaussian import term
-from kernels.device_functions.wide import forward, load_network, pick
-from kernels.launch import UNSPECIALIZED
-from kernels.noise.triton import normals, step_word
+from kernels.triton.elementary import log
+from kernels.triton.gaussian import term
+from kernels.triton.launch import UNSPECIALIZED
+from kernels.triton.noise import normals, step_word
+from kernels.triton.wide import forward, load_network, pick
 
 
 @triton.jit
@@ -58,15 +58,15 @@ def store_gradients(w1_ptr, stride, sums, D: tl.constexpr, H: tl.constexpr, DIMS
     """d W1, d b1, d W2 and d b2 of a program, flat in this order, `stride` apart."""
     d = tl.arange(0, DIMS)
     j = tl.arange(0, UNITS)
-    exists = (d < D)[:, None] & (j < H)[None, :]
+    mask = (d < D)[:, None] & (j < H)[None, :]
     d_w1_x, d_w1_t, d_b1, d_w2, d_b2 = sums
     b1_ptr = w1_ptr + H * (D + 1) * stride
     w2_ptr = b1_ptr + H * stride
     b2_ptr = w2_ptr + D * H * stride
-    tl.store(w1_ptr + (j[None, :] * (D + 1) + d[:, None]) * stride, d_w1_x, mask=exists)
+    tl.store(w1_ptr + (j[None, :] * (D + 1) + d[:, None]) * stride, d_w1_x, mask=mask)
     tl.store(w1_ptr + (j * (D + 1) + D) * stride, d_w1_t, mask=j < H)
     tl.store(b1_ptr + j * stride, d_b1, mask=j < H)
-    tl.store(w2_ptr + (d[:, None] * H + j[None, :]) * stride, d_w2, mask=exists)
+    tl.store(w2_ptr + (d[:, None] * H + j[None, :]) * stride, d_w2, mask=mask)
     tl.store(b2_ptr + d * stride, tl.sum(d_b2, 0), mask=d < D)
 
 
@@ -90,8 +90,8 @@ def wide_kernel(
 
     for block in range(tl.program_id(0), tl.cdiv(count, BLOCK_N), tl.num_programs(0)):
         n = block * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
-        real = (n < count) & (d < D)
-        x = tl.load(x0_ptr + n.to(tl.int64) * D + d, mask=real, other=0.0)
+        sample_mask = (n < count) & (d < D)
+        x = tl.load(x0_ptr + n.to(tl.int64) * D + d, mask=sample_mask, other=0.0)
         for group in range(0, end):
             four = normals(first + n, group, step, d, seed_low, seed_high)
             for i in range(4):
@@ -101,17 +101,17 @@ def wide_kernel(
                 x = tl.load(scale_ptr + t) * x + tl.load(noise_scale_ptr + t) * eps
                 if group >= start:
                     time = tl.load(time_ptr + t)
-                    valid = real & (t < steps)
+                    mask = sample_mask & (t < steps)
                     mean, mean_hidden = forward(mean_network, x, time)
                     s, std_hidden = forward(std_network, x, time)
                     std, value, g_mean, g_s = term(previous, eps, mean, s)
-                    loss += tl.where(valid, value + log(std), 0.0)
-                    g_mean = tl.where(valid, g_mean, 0.0)
-                    g_s = tl.where(valid, g_s, 0.0)
+                    loss += tl.where(mask, value + log(std), 0.0)
+                    g_mean = tl.where(mask, g_mean, 0.0)
+                    g_s = tl.where(mask, g_s, 0.0)
                     mean_sums = backward(mean_sums, mean_network, g_mean, x, time, mean_hidden)
                     std_sums = backward(std_sums, std_network, g_s, x, time, std_hidden)
         if 4 * end >= steps:
-            loss += tl.where(real, 0.5 * x * x, 0.0)  # -log N(x_T; 0, 1)
+            loss += tl.where(sample_mask, 0.5 * x * x, 0.0)  # -log N(x_T; 0, 1)
 
     programs = tl.num_programs(0) * tl.num_programs(1)
     partial_ptr += tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)

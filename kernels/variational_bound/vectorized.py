@@ -6,18 +6,22 @@ For one network with z = W1 [x, t] + b1, h = relu(z), out = W2 h + b2, and g = d
 
 Nothing of a trajectory outlives its tile. Works for any dimension and any width.
 
-Limits for a (sample, step): 8 H (D + 1) + 60 operations; 12 bytes for each of 4 passes over the H hidden values.
+Beside the operations that are counted below, each of 4 passes over the H hidden values takes 12 bytes.
 """
 
 import torch
 from torch import Tensor
 
-from kernels import gaussian, tiles
-from kernels.forward_process.vectorized import trajectory_tile
-from kernels.noise.vectorized import normal_tile
-from kernels.schedules import constants
+from kernels.networks import MLPPair
+from kernels.noise.stream import FORWARD
+from kernels.place import Place
+from kernels.schedules import bound_constant
+from kernels.vectorized import chain, gaussian, noise, tiles
 
-Weights = tuple[Tensor, ...]  # W1 [H, D + 1], b1 [H], W2 [D, H], b2 [D] of the mean, then of the std
+
+def operations(dim: int, hidden: int) -> int:
+    """Return the operations for a (sample, step)."""
+    return dim * (noise.OPERATIONS + chain.OPERATIONS) + 8 * hidden * (dim + 1) + 60 * dim
 
 
 def bound_tile(
@@ -28,8 +32,8 @@ def bound_tile(
     factor: Tensor,
     decay: Tensor,
     time: Tensor,
-    exists: Tensor,
-    valid: Tensor,
+    step_mask: Tensor,
+    sample_mask: Tensor,
     *weights: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Sums over a tile: every gradient, flat in the order of `weights`, the terms of the bound, and x^2 / 2 at its end.
@@ -37,18 +41,19 @@ def bound_tile(
     Args:
         x: [C], x at the start of the tile.
         eps: [4, groups, C].
-        scale, noise_scale, factor, decay: see kernels.tiles.Chain.
-        time, exists: [4, groups], see kernels.tiles.clock.
-        valid: [width], False where the block is padded.
+        scale, noise_scale, factor, decay: see chain.Chain.
+        time, step_mask: [4, groups], see tiles.clock.
+        sample_mask: [width], False where the block is padded.
+        weights: W1 [H, D + 1], b1 [H], W2 [D, H], b2 [D] of the mean, then of the std.
 
     Returns:
         The sums, [P + 2], and x at the end of the tile, [C].
     """
-    states = trajectory_tile(x, eps, scale, noise_scale, factor, decay)
-    width = len(valid)
+    states = chain.trajectory_tile(x, eps, scale, noise_scale, factor, decay)
+    width = len(sample_mask)
     dim = len(x) // width
     t = time.reshape(1, -1)
-    counts = (exists.reshape(-1, 1) & valid).reshape(-1)
+    mask = (step_mask.reshape(-1, 1) & sample_mask).reshape(-1)
 
     def features(tile: Tensor) -> Tensor:  # [4, groups, C] -> [D, E], E elements (step, sample)
         return tile.reshape(-1, dim, width).transpose(0, 1).reshape(dim, -1)
@@ -72,7 +77,7 @@ def bound_tile(
     term, *slopes = gaussian.term(features(states[:4]), features(eps), mean, s, gaussian.std)
     packed = []
     for (_, _, w2, _), h, slope in zip(networks, hidden, slopes, strict=True):
-        g = torch.where(counts, slope, 0.0)
+        g = torch.where(mask, slope, 0.0)
         a = torch.where(h > 0, w2.T @ g, 0.0)
         a_sum = a.unflatten(1, (-1, width)).sum(2)
         d_w1 = torch.cat((outer(a, inputs), (a_sum * t).sum(1, keepdim=True)), 1)
@@ -83,34 +88,31 @@ def bound_tile(
             g.unflatten(1, (-1, width)).sum(2).sum(1),
         ]
     last = states[4, -1]
-    squares = torch.where(valid, last.view(dim, width), 0.0).square()
-    packed += [torch.where(counts, term, 0.0).sum().reshape(1), 0.5 * squares.sum().reshape(1)]
+    squares = torch.where(sample_mask, last.view(dim, width), 0.0).square()
+    packed += [torch.where(mask, term, 0.0).sum().reshape(1), 0.5 * squares.sum().reshape(1)]
     return torch.cat(packed), last
 
 
 def bound_and_gradients(
+    pair: MLPPair,
     x0: Tensor,
-    weights: Weights,
     betas: Tensor,
-    *,
-    seed: int,
-    step: int | Tensor,
-    first: int,
-    normal_tile: tiles.NormalTile = normal_tile,
+    place: Place,
+    normal_tile: tiles.NormalTile = noise.normal_tile,
     bound_tile: tiles.BoundTile = bound_tile,
 ) -> Tensor:
-    """Every gradient, flat in the order of `weights`, then the bound in nats divided by T + 1: [P + 1]."""
+    """Every gradient, flat in the order of the pair's tensors, then the bound in nats divided by T + 1: [P + 1]."""
     count, dim = x0.shape
-    size = sum(w.numel() for w in weights)
-    totals = torch.zeros(size + 1, dtype=torch.float64, device=x0.device)
-    totals[-1] = count * dim * constants(betas, x0.device)
-    chains, time_tiles = tiles.chains(betas, x0.device), tiles.time_tiles(len(betas))
-    for block in tiles.blocks(first, count, dim, x0.device, hidden=len(weights[1])):
-        x, valid = tiles.load(x0, block), tiles.valid(block)
-        for tile, chain in zip(time_tiles, chains, strict=True):
-            eps = tiles.noise(normal_tile, block, tile, seed=seed, step=step, stream=tiles.FORWARD)
-            clock = tiles.clock(tile, len(betas), False, x0.device)
-            sums, x = bound_tile(x, eps, *chain, *clock, valid, *weights)
+    weights, (width, *_), device = pair.values, pair.hidden[0], x0.device
+    totals = torch.zeros(sum(w.numel() for w in weights) + 1, dtype=torch.float64, device=device)
+    totals[-1] = count * dim * bound_constant(betas, device)
+    chains, time_tiles = chain.chains(betas, device), tiles.time_tiles(len(betas))
+    for block in tiles.blocks(place.first, count, dim, device, hidden=width):
+        x, sample_mask = tiles.load(x0, block), tiles.sample_mask(block)
+        for tile, constants in zip(time_tiles, chains, strict=True):
+            eps = tiles.noise(normal_tile, block, tile, place, FORWARD)
+            clock = tiles.clock(tile, len(betas), False, device)
+            sums, x = bound_tile(x, eps, *constants, *clock, sample_mask, *weights)
             totals += sums[:-1]
         totals[-1] += sums[-1]
     # the mean over points and dimensions

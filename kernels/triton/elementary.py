@@ -8,7 +8,7 @@ and its division the same; the kernels never meet those. What one instruction of
 import triton
 import triton.language as tl
 
-from kernels import elementary
+from kernels import polynomials
 
 # log(1 + f) = f + f^2 (c0 + c1 f + ...) on [sqrt(1/2) - 1, sqrt(2) - 1]: a minimax fit made for this file, wrong by
 # 0.07 units in the last place before rounding
@@ -18,8 +18,8 @@ LOG_FRACTION = tl.constexpr(
         *(0.14181822538, -0.13242988288, 0.12904448807, -0.07621795684),
     )
 )
-LOG1P_UNIT = tl.constexpr(elementary.LOG1P_UNIT)
-SQRT_HALF_BITS = tl.constexpr(0x3F3504F3)
+LOG1P_UNIT = tl.constexpr(polynomials.LOG1P_UNIT)
+SQRT_HALF_BITS = tl.constexpr(polynomials.SQRT_HALF_BITS)
 LOG2 = tl.constexpr(0.6931471805599453)
 
 

@@ -12,11 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-# log(1 + x) = x + x^2 (c0 + c1 x + ...) on [0, 1]
-LOG1P_UNIT = (
-    *(-0.499999328, 0.333305113, -0.249585875, 0.196954007, -0.153553968),
-    *(0.106805562, -0.0576644511, 0.0202045886, -0.00331847334),
-)
+from kernels.polynomials import LOG1P_UNIT, SQRT_HALF_BITS
 
 
 def polynomial(x: Tensor, *coefficients: float) -> Tensor:
@@ -34,7 +30,7 @@ def polynomial(x: Tensor, *coefficients: float) -> Tensor:
 def split_exponent(x: Tensor) -> tuple[Tensor, Tensor]:
     """x = (1 + f) 2^e with 1 + f in [sqrt(1/2), sqrt(2)), for normal x > 0. Returns f and e (int32)."""
     bits = x.view(torch.int32)
-    exponent = (bits - 0x3F3504F3) >> 23  # the bits of sqrt(1/2)
+    exponent = (bits - SQRT_HALF_BITS) >> 23
     return (bits - (exponent << 23)).view(torch.float32) - 1, exponent
 
 

@@ -1,4 +1,5 @@
-"""The bound and the samples of networks that no kernel holds, called a chunk of time or a step at a time."""
+# mypy: disable-error-code="arg-type"
+"""The bound and the samples of networks that no kernel holds: they are called a chunk of time or a step at a time."""
 
 import oracle
 import pytest
@@ -6,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import ddpm
-from kernels.variational_bound import any_network
+from kernels.variational_bound import unfused
 
 SCHEDULE = ddpm.Schedule.linear(steps=37, beta_start=1e-3, beta_end=0.2)
 
@@ -48,8 +49,8 @@ def test_equality(
     if (elements, rows) == (1, 1) and backend == "triton":
         count = min(count, 3)  # 37 calls for every sample
     # all at once; blocks of samples; chunks of time; a sample and a step at a time
-    monkeypatch.setattr(any_network, "ELEMENTS", elements)
-    monkeypatch.setattr(any_network, "ROWS", rows)
+    monkeypatch.setattr(unfused, "ELEMENTS", elements)
+    monkeypatch.setattr(unfused, "ROWS", rows)
     x0 = oracle.points(count, dim)
     expected, found = bound(model("reference", dim), x0), bound(model(backend, dim), x0)
     for a, b in zip(expected, found, strict=True):
@@ -93,8 +94,8 @@ def test_differentiating_twice_is_an_error() -> None:
 
 
 def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(any_network, "ELEMENTS", 38 * 2 * 64)
-    monkeypatch.setattr(any_network, "ROWS", 256)
+    monkeypatch.setattr(unfused, "ELEMENTS", 38 * 2 * 64)
+    monkeypatch.setattr(unfused, "ROWS", 256)
     diffusion, rows = model("vectorized", 2), []
     diffusion.network.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
     diffusion.loss(oracle.points(1000, 2))

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kernels.elementary import exp_negative, log1p_unit, reciprocal_and_log
-
-STD_FLOOR = 1e-6  # keeps log std finite; softplus falls below it only for s < -13.8
+from kernels.networks import STD_FLOOR
+from kernels.vectorized.elementary import exp_negative, log1p_unit, reciprocal_and_log
 
 Std = Callable[[Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 

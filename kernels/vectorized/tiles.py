@@ -12,26 +12,23 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kernels.schedules import per_schedule, round_products
+from kernels import schedules
+from kernels.noise.stream import STREAM_SHIFT, signed
+from kernels.place import Place
 
 NormalTile = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 TileFunction = Callable[..., Tensor]
 BoundTile = Callable[..., tuple[Tensor, Tensor]]
 
-# streams: forward process, reverse process, x_T, data and minibatches
-FORWARD, REVERSE, TERMINAL, DATA = 0, 1, 2, 3
-
 MAX_GROUPS = 64  # 256 steps
 SCAN = 8  # groups that one unrolled scan walks through
 COLUMNS = {"cpu": 1024}  # a row of a tile: 4 KiB, so that a tile of 256 steps stays in the second-level cache
 COLUMNS_ELSEWHERE = 65536
-UNROLLED = 8  # see is_small
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,6 @@ def blocks(first: int, count: int, dim: int, device: torch.device, hidden: int =
         yield Block(sample, width, dim, slice(low - first, high - first), slice(low - sample, high - sample), device)
 
 
-def is_small(dim: int, hidden: int) -> bool:
-    """Whether compiled kernels unroll a network's units: their code, and the time to compile it, grow with D * H."""
-    return dim * hidden <= UNROLLED
-
-
 @functools.cache
 def time_tiles(steps: int) -> tuple[TimeTile, ...]:
     """Tiles of equal length, as few as MAX_GROUPS allows, with groups a multiple of SCAN; steps >= 1."""
@@ -84,23 +76,13 @@ def indices(groups: int, dim: int, width: int, backwards: bool, device: torch.de
     return column % width, column // width, group.flip(0) if backwards else group
 
 
-def signed(word: int) -> int:
-    """The int32 with the low 32 bits of `word`."""
-    return ((word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
-
-
 def noise(
-    normal_tile: NormalTile,
-    block: Block,
-    tile: TimeTile,
-    *,
-    seed: int,
-    step: int | Tensor,
-    stream: int,
-    backwards: bool = False,
+    normal_tile: NormalTile, block: Block, tile: TimeTile, place: Place, stream: int, backwards: bool = False
 ) -> Tensor:
     """The normals of one tile, [4, groups, columns]; `backwards` reverses the order of the groups."""
-    words = (block.sample, tile.start // 4, 0 if isinstance(step, Tensor) else step, stream << 24, seed, seed >> 32)
+    step, seed = place.step, place.seed
+    known = 0 if isinstance(step, Tensor) else step
+    words = (block.sample, tile.start // 4, known, stream << STREAM_SHIFT, seed, seed >> 32)
     launch = torch.tensor([signed(word) for word in words], dtype=torch.int32, device=block.device)
     if isinstance(step, Tensor):
         launch[2] = step  # stays on the device
@@ -120,61 +102,20 @@ def load(x: Tensor, block: Block) -> Tensor:
 
 @functools.lru_cache(maxsize=1024)
 def clock(tile: TimeTile, steps: int, backwards: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """t / (T + 1), and whether t <= T, of the steps of a tile, [4, groups]; `backwards` reverses the groups."""
-    t = torch.arange(tile.start + 1, tile.start + 4 * tile.groups + 1).view(tile.groups, 4).T
-    t = (t.flip(1) if backwards else t).contiguous().to(device)
-    return (t / (steps + 1)).float(), t <= steps
-
-
-class Chain(NamedTuple):
-    """The constants of one time tile of the forward process; float32, padded steps change nothing.
-
-    Attributes:
-        scale, noise_scale: sqrt(1 - beta) and sqrt(beta), [4, groups, 1].
-        factor: the product of the four scales of a group, [groups, 1].
-        decay: [groups / SCAN, groups / SCAN + 1]: what x at the start of the tile (column 0) and what each run of
-            SCAN groups adds to x at the start of every run.
-    """
-
-    scale: Tensor
-    noise_scale: Tensor
-    factor: Tensor
-    decay: Tensor
-
-
-@per_schedule
-def chains(betas: Tensor, device: torch.device) -> tuple[Chain, ...]:
-    """The constants of every time tile."""
-    return tuple(_chain(betas.double().cpu(), tile, device) for tile in time_tiles(len(betas)))
-
-
-def _chain(betas: Tensor, tile: TimeTile, device: torch.device) -> Chain:
-    padded = torch.zeros(4 * tile.groups, dtype=torch.float64)
-    padded[: tile.steps] = betas[tile.start : tile.start + tile.steps]
-    scale = torch.sqrt(1 - padded)
-    runs = scale.view(-1, 4 * SCAN).prod(dim=1)
-    decay = torch.zeros(len(runs), len(runs) + 1, dtype=torch.float64)
-    for s in range(len(runs)):
-        for r in range(s + 1):
-            decay[s, r] = runs[r:s].prod()
-
-    def tile_rows(values: Tensor) -> Tensor:
-        return values.float().view(tile.groups, 4, 1).transpose(0, 1).contiguous().to(device)
-
-    return Chain(
-        scale=tile_rows(round_products(scale)),
-        noise_scale=tile_rows(torch.sqrt(padded)),
-        factor=round_products(scale.view(-1, 4).prod(dim=1)).view(-1, 1).to(device),
-        decay=decay.float().to(device),
-    )
+    """t / (T + 1), and the mask of t <= T, of the steps of a tile, [4, groups]; `backwards` reverses the groups."""
+    end = tile.start + 4 * tile.groups
+    step_mask = torch.arange(tile.start, end) < steps
+    both = (values.view(tile.groups, 4).T for values in (schedules.times(steps, end)[tile.start :], step_mask))
+    time, mask = ((values.flip(1) if backwards else values).contiguous().to(device) for values in both)
+    return time, mask
 
 
 @functools.lru_cache(maxsize=16)
-def _valid(width: int, low: int, high: int, device: torch.device) -> Tensor:
+def _sample_mask(width: int, low: int, high: int, device: torch.device) -> Tensor:
     index = torch.arange(width, device=device)
     return (low <= index) & (index < high)
 
 
-def valid(block: Block) -> Tensor:
-    """Which columns of a block hold a sample of the caller, [width] bool."""
-    return _valid(block.width, block.columns.start, block.columns.stop, block.device)
+def sample_mask(block: Block) -> Tensor:
+    """The mask of the columns of a block that hold a sample of the caller, [width] bool."""
+    return _sample_mask(block.width, block.columns.start, block.columns.stop, block.device)

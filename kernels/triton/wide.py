@@ -12,7 +12,7 @@ instead of 670 instructions a step).
 import triton
 import triton.language as tl
 
-from kernels.device_functions.elementary import maximum
+from kernels.triton.elementary import maximum
 
 
 @triton.jit
@@ -21,12 +21,12 @@ def load_network(
 ):
     d = tl.arange(0, DIMS)
     j = tl.arange(0, UNITS)
-    exists = (d < D)[:, None] & (j < H)[None, :]
+    mask = (d < D)[:, None] & (j < H)[None, :]
     return (
-        tl.load(w1_ptr + j[None, :] * (D + 1) + d[:, None], mask=exists, other=0.0),
+        tl.load(w1_ptr + j[None, :] * (D + 1) + d[:, None], mask=mask, other=0.0),
         tl.load(w1_ptr + j * (D + 1) + D, mask=j < H, other=0.0),
         tl.load(b1_ptr + j, mask=j < H, other=0.0),
-        tl.load(w2_ptr + d[:, None] * H + j[None, :], mask=exists, other=0.0),
+        tl.load(w2_ptr + d[:, None] * H + j[None, :], mask=mask, other=0.0),
         tl.load(b2_ptr + d, mask=d < D, other=0.0),
     )
 

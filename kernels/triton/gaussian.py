@@ -1,12 +1,12 @@
-"""kernels/gaussian.py in Triton: the std of a network's output s, and the gradients of a term of the bound."""
+"""kernels/vectorized/gaussian.py in Triton: the std of a network's output s, and the gradients of a term."""
 
 import triton
 import triton.language as tl
 
-from kernels import gaussian
-from kernels.device_functions.elementary import exp_negative, log1p_unit, maximum, reciprocal
+from kernels import networks
+from kernels.triton.elementary import exp_negative, log1p_unit, maximum, reciprocal
 
-STD_FLOOR = tl.constexpr(gaussian.STD_FLOOR)
+STD_FLOOR = tl.constexpr(networks.STD_FLOOR)
 
 
 @triton.jit

@@ -7,7 +7,7 @@ blocks, one for each dimension.
 import triton
 import triton.language as tl
 
-from kernels.device_functions.elementary import maximum
+from kernels.triton.elementary import maximum
 
 
 @triton.jit

@@ -1,0 +1,79 @@
+"""Gradients that the forward pass has already found, as a torch.autograd.Function."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def attach(value: Tensor, gradients: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """Return `value` as a function of `inputs`, differentiable once; `gradients` has theirs, flat and in order."""
+    return WithGradients.apply(value, gradients, *inputs)
+
+
+def split(gradients: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return flat gradients in the shapes of the inputs."""
+    parts = gradients.view(-1).split([tensor.numel() for tensor in inputs])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, inputs, strict=True)]
+
+
+class WithGradients(torch.autograd.Function):
+    """The forward pass already has the gradients; the backward pass only scales them."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: Tensor, *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(gradients, *inputs)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, *inputs = ctx.saved_tensors
+        scaled = gradients * gradient
+        if torch.is_grad_enabled():  # create_graph=True
+            scaled = DifferentiatedOnce.apply(scaled, *inputs)
+        return None, None, *split(scaled, inputs)
+
+
+class DifferentiatedOnce(torch.autograd.Function):
+    """Passes gradients on, and makes a second derivative an error; without this it would be zero without a word."""
+
+    @staticmethod
+    def forward(ctx: Any, gradients: Tensor, *inputs: Tensor) -> Tensor:
+        return gradients.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError("the bound cannot be differentiated twice on this backend; the reference can")
+
+
+def accumulates_plainly(tensor: Tensor) -> bool:
+    """Return whether backward() would do no more to `tensor` than add to its `grad`."""
+    hooks = tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None)
+    return tensor.requires_grad and tensor.is_leaf and not hooks
+
+
+def accumulate(tensors: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
+    """Add gradients to the `grad` of each tensor, as backward() does."""
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        if tensor.grad is None:
+            tensor.grad = gradient
+        else:
+            tensor.grad += gradient
+
+
+def sources(outputs: Iterable[Tensor], beyond: Iterable[Tensor]) -> list[Tensor]:
+    """Return the leaf tensors that require grad and on which `outputs` depend otherwise than through `beyond`."""
+    seen: set[Any] = {tensor.grad_fn for tensor in beyond if tensor.grad_fn is not None}
+    known = {id(tensor) for tensor in beyond}
+    waiting, found = [output.grad_fn for output in outputs], []
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in known:
+            found.append(leaf)
+        waiting += [parent for parent, _ in node.next_functions]
+    return found

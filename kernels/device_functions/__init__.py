@@ -1,1 +1,0 @@
-"""What several Triton kernels share, as functions that run on the device."""

@@ -1,0 +1,1 @@
+"""What the ops share on `reference`: the noise stream as the papers write it."""

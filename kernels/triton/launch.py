@@ -1,0 +1,55 @@
+"""How Triton kernels are launched: with which options and arguments, on which device, in how many programs.
+
+Every program of the whole-chain kernels is one warp: its sums and scans then wait for no other warp.
+"""
+
+import contextlib
+import functools
+
+import torch
+from torch import Tensor
+
+from kernels.noise.stream import signed
+from kernels.place import Place
+
+# Compiled once for all values of these. Triton would otherwise compile anew where one is 1 or a multiple of 16.
+UNSPECIALIZED = (
+    "count",
+    "dim",
+    "steps",
+    "size",
+    "programs",
+    "segment",
+    "group",
+    "first",
+    "step",
+    "seed_low",
+    "seed_high",
+)
+OPTIONS = {"num_warps": 1, "enable_fp_fusion": True}
+
+WARPS = 16  # programs for each multiprocessor: what the registers of the kernels allow (80 to 255 a thread), or twice
+
+
+def words(place: Place) -> dict[str, int]:
+    """Return seed and first sample as kernels take them, in 32-bit words."""
+    return {"first": signed(place.first), "seed_low": signed(place.seed), "seed_high": signed(place.seed >> 32)}
+
+
+def words_at(place: Place) -> dict[str, int | Tensor]:
+    """Return the same with the training iteration, which stays on the device if it is there."""
+    step = place.step
+    return {"step": step if isinstance(step, Tensor) else signed(step), **words(place)}
+
+
+def on(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Make `device` the current one: Triton launches there, on its current stream."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+@functools.cache
+def warps(device: torch.device) -> int:
+    """Return how many programs of one warp to launch at most; each then goes on to further samples."""
+    if device.type != "cuda":
+        return 3  # the interpreter, where few programs show that they go on
+    return WARPS * torch.cuda.get_device_properties(device).multi_processor_count

@@ -1,0 +1,29 @@
+"""The constants of a schedule on the device, as the Triton kernels read them."""
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+from kernels import schedules
+from kernels.schedules import Steps, per_schedule
+from kernels.triton import sizes
+
+
+@per_schedule
+def steps(betas: Tensor, device: torch.device) -> Steps:
+    """Return the constants of every step, padded so that a warp's last tile of groups finds some."""
+    found = schedules.steps(betas, _padded(len(betas)))
+    return Steps(*(values.to(device) for values in found))
+
+
+@functools.lru_cache(maxsize=64)
+def times(steps: int, device: torch.device) -> Tensor:
+    """Return t / (T + 1) of every step, padded likewise."""
+    return schedules.times(steps, _padded(steps)).to(device)
+
+
+def _padded(steps: int) -> int:
+    sizes.check_steps(steps)
+    return math.ceil(steps / (4 * sizes.LANES)) * 4 * sizes.LANES
