@@ -118,9 +118,10 @@ def demo(out: Path, backend: str | None, seed: int) -> None:
     import ddpm
     from ddpm import figures
     from ddpm.files import check_output, write_points
+    from kernels.backends import device_type_for
 
     timesteps, steps, count = 250, 1000, 1000
-    device = _device(backend)
+    device = device_type_for(backend)
     x0 = ddpm.datasets.mixture(count, seed=seed).to(device)
     network = ddpm.GaussianMLP(dim=1, hidden=(4,), seed=seed).to(device)
     with _runtime_error_is_the_users():
@@ -237,8 +238,9 @@ def train(
     import torch
 
     import ddpm
+    from kernels.backends import device_type_for
 
-    device = _device(backend)
+    device = device_type_for(backend)
     x0 = torch.from_numpy(points).to(device)
     network = ddpm.GaussianMLP(dim=points.shape[1], hidden=(hidden,), seed=seed).to(device)
     with _runtime_error_is_the_users():
@@ -286,9 +288,10 @@ def sample(run: Path, count: int, out: Path, seed: int, first: int, backend: str
     check_output(out, force)
 
     import ddpm
+    from kernels.backends import device_type_for
 
     with _runtime_error_is_the_users():
-        diffusion = ddpm.load(run, backend=backend).to(_device(backend))
+        diffusion = ddpm.load(run, backend=backend).to(device_type_for(backend))
     write_points(out, _array(diffusion.sample(count, seed=seed, first=first)))
     click.echo(f"wrote {count} samples to {out}")
 
@@ -313,13 +316,6 @@ def _schedule(name: str, timesteps: int) -> "ddpm.Schedule":
     if name == "linear":  # Ho 2020: 1000 steps from 1e-4 to 0.02
         return ddpm.Schedule.linear(timesteps, 0.1 / timesteps, min(20 / timesteps, 0.999))
     return ddpm.Schedule.cosine(timesteps)
-
-
-def _device(backend: str | None) -> str:
-    """CUDA where there is a device, unless a backend was named that runs on the CPU as well."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() and backend in (None, "triton") else "cpu"
 
 
 def _bound(diffusion: "ddpm.Diffusion", x0: "torch.Tensor", seed: int, step: int) -> float:

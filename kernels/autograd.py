@@ -15,7 +15,7 @@ def attach(value: Tensor, gradients: Tensor, inputs: Sequence[Tensor]) -> Tensor
 def split(gradients: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Return flat gradients in the shapes of the inputs."""
     parts = gradients.view(-1).split([tensor.numel() for tensor in inputs])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, inputs, strict=True)]
+    return [part.view_as(tensor) for part, tensor in zip(parts, inputs, strict=True)]
 
 
 class WithGradients(torch.autograd.Function):

@@ -13,5 +13,9 @@ def arithmetic(device_type: str) -> Iterator[None]:
     Inference mode too is left: constants are kept from one call to the next, and one made there would stay an
     inference tensor, which no later call could differentiate or change.
     """
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
+    inference, autocast = torch.is_inference_mode_enabled(), torch.is_autocast_enabled(device_type)
+    # entering what is off already would take 4 us
+    outside = torch.inference_mode(False) if inference else contextlib.nullcontext()
+    exact = torch.autocast(device_type, enabled=False) if autocast else contextlib.nullcontext()
+    with outside, torch.no_grad(), exact:
         yield

@@ -58,18 +58,20 @@ TRITON_CASES = [
 ]
 
 
-def cases(backend: str, sizes: Iterable[tuple[int, ...]], letters: str = "DHNT") -> list[Any]:
+def cases(backend: str, of: Iterable[tuple[int, ...]], letters: str = "DHNT") -> list[Any]:
     """Parameters (backend, *size) of a test, called D1-H4-N1000-T250-vectorized."""
     param = marked(backend)
-    marks = () if isinstance(param, str) else param.marks
+    # torch's own functions gain nothing from a second core at these sizes, and there are hundreds of such cases
+    marks = pytest.mark.one_core if backend == "vectorized" else () if isinstance(param, str) else param.marks
     return [
-        pytest.param(
-            backend,
-            *size,
-            id="-".join([*(f"{letter}{n}" for letter, n in zip(letters, size, strict=True)), backend]),
-            marks=marks,
-        )
-        for size in sizes
+        pytest.param(backend, *param.values, id=f"{param.id}-{backend}", marks=marks) for param in sizes(letters, of)
+    ]
+
+
+def sizes(letters: str, of: Iterable[tuple[int, ...]]) -> list[Any]:
+    """Parameters of a test, called D1-H4-T250."""
+    return [
+        pytest.param(*size, id="-".join(f"{letter}{n}" for letter, n in zip(letters, size, strict=True))) for size in of
     ]
 
 

@@ -232,8 +232,8 @@ def test_autocast_reaches_the_network_alone(backend: str) -> None:
 
 
 def test_numbers_of_other_libraries() -> None:
-    model, x0 = ddpm.Diffusion(ddpm.GaussianMLP(np.int64(1), np.int64(4)), SCHEDULE), ddpm.datasets.mixture(20)
-    three = np.int64(3)
+    three, x0 = np.int64(3), ddpm.datasets.mixture(20)
+    model = ddpm.Diffusion(ddpm.GaussianMLP(np.int64(1), np.int64(4)), SCHEDULE, "vectorized")
     assert torch.equal(model.sample(three, seed=three, first=three), model.sample(3, seed=3, first=3))
     assert torch.equal(model.loss(x0, seed=three, step=np.uint8(3)), model.loss(x0, seed=3, step=3))
     assert len(ddpm.train(model, x0, steps=three, seed=three, progress=False).losses) == 3

@@ -21,7 +21,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def diffusion(backend: str | None) -> ddpm.Diffusion:
-    network = ddpm.GaussianMLP(2, (3,), seed=1).to(oracle.device(backend or "vectorized"))
+    # five dimensions and one unit: what test_variational_bound and test_reverse_process compile as well
+    network = ddpm.GaussianMLP(5, (1,), seed=1).to(oracle.device(backend or "vectorized"))
     return ddpm.Diffusion(network, ddpm.Schedule.linear(STEPS, 0.01, 0.2), backend)
 
 
@@ -31,7 +32,7 @@ def differentiated(model: ddpm.Diffusion, loss: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("backend", [*oracle.FUSED, None])
 def test_loss(backend: str | None) -> None:
-    model, x0 = diffusion(backend), oracle.points(5, 2).to(oracle.device(backend or "vectorized"))
+    model, x0 = diffusion(backend), oracle.points(5, 5).to(oracle.device(backend or "vectorized"))
 
     def user(x: Tensor, seed: int, step: int | Tensor) -> Tensor:
         return 2 * model.loss(x - 1, seed=seed, step=step) + 1
@@ -46,7 +47,7 @@ def test_loss(backend: str | None) -> None:
 
 @pytest.mark.parametrize("backend", oracle.FUSED)
 def test_sampling_and_the_forward_process(backend: str) -> None:
-    model, x0 = diffusion(backend), oracle.points(5, 2).to(oracle.device(backend))
+    model, x0 = diffusion(backend), oracle.points(5, 5).to(oracle.device(backend))
 
     def user(x: Tensor, count: int, history: bool) -> tuple[Tensor, ...]:
         samples = model.sample(count, seed=3, first=7, history=history)

@@ -55,7 +55,7 @@ def test_equality(backend: str, dim: int, hidden: int, count: int, steps: int) -
 
 
 @pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
+@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (3, 16)]))
 def test_triton_sample_depends_on_its_index_alone(dim: int, hidden: int) -> None:
     network = oracle.pair(oracle.weights(dim, hidden), "triton")
     whole = reverse_process(network, 5, 70, seed=2, backend="triton")
@@ -84,7 +84,7 @@ def test_std_at_its_floor(backend: str) -> None:
 
 @pytest.mark.parametrize("history", [False, True])
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
-@pytest.mark.parametrize(("dim", "hidden", "steps"), [(1, 4, 250), (2, 7, 37)])
+@pytest.mark.parametrize(("dim", "hidden", "steps"), oracle.sizes("DHT", [(1, 4, 250), (2, 7, 37)]))
 def test_a_sample_depends_on_its_index_alone(backend: str, dim: int, hidden: int, steps: int, history: bool) -> None:
     # across the borders of blocks of every width in use: 1024 and 512
     network = oracle.pair(oracle.weights(dim, hidden))

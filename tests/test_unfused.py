@@ -41,7 +41,7 @@ def bound(diffusion: ddpm.Diffusion, x0: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("backend", oracle.FUSED)
-@pytest.mark.parametrize(("dim", "count"), [(1, 1), (3, 50)])
+@pytest.mark.parametrize(("dim", "count"), oracle.sizes("DN", [(1, 1), (3, 50)]))
 @pytest.mark.parametrize(("elements", "rows"), [(2**22, 2**16), (38 * 3 * 16, 2**16), (2**22, 120), (1, 1)])
 def test_equality(
     backend: str, dim: int, count: int, elements: int, rows: int, monkeypatch: pytest.MonkeyPatch

@@ -100,13 +100,13 @@ def test_triton_with_many_samples(
 
 
 @pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (2, 16)])
+@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (2, 16)]))
 def test_triton_std_at_its_floor(dim: int, hidden: int) -> None:
     assert_equal("triton", dim, hidden, 20, 37, std_shift=-13.8)
 
 
 @pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
+@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (3, 16)]))
 def test_triton_twice_is_the_same(dim: int, hidden: int) -> None:
     x0, betas, weights = oracle.points(20, dim), oracle.betas("constant", 37), oracle.weights(dim, hidden)
     first, second = (bound(weights, x0, betas, seed=1, backend="triton") for _ in range(2))
@@ -114,7 +114,7 @@ def test_triton_twice_is_the_same(dim: int, hidden: int) -> None:
 
 
 @pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
+@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (3, 16)]))
 def test_triton_parts_average_to_the_whole(dim: int, hidden: int) -> None:
     x0, betas, weights = oracle.points(20, dim), oracle.betas("constant", 5), oracle.weights(dim, hidden)
     whole = bound(weights, x0, betas, seed=1, backend="triton")
@@ -124,7 +124,7 @@ def test_triton_parts_average_to_the_whole(dim: int, hidden: int) -> None:
 
 
 @pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), [(1, 4), (3, 16)])
+@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (3, 16)]))
 @pytest.mark.parametrize("i", range(8))
 def test_triton_shows_weights_that_are_not_finite(dim: int, hidden: int, i: int) -> None:
     weights = oracle.weights(dim, hidden)
@@ -133,7 +133,7 @@ def test_triton_shows_weights_that_are_not_finite(dim: int, hidden: int, i: int)
 
 
 @pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), [(9, 1), (1, 65)])
+@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(9, 1), (1, 65)]))
 def test_triton_names_what_it_takes(dim: int, hidden: int) -> None:
     weights, x0, betas = oracle.weights(dim, hidden), oracle.points(3, dim), oracle.betas("constant", 5)
     said = backends.get("triton").refuses(oracle.pair(weights))
@@ -145,7 +145,7 @@ def test_triton_names_what_it_takes(dim: int, hidden: int) -> None:
 
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
-@pytest.mark.parametrize(("dim", "hidden", "steps"), [(1, 4, 250), (5, 7, 37)])
+@pytest.mark.parametrize(("dim", "hidden", "steps"), oracle.sizes("DHT", [(1, 4, 250), (5, 7, 37)]))
 def test_std_at_its_floor(backend: str, dim: int, hidden: int, steps: int) -> None:
     # softplus falls below the floor of 1e-6 at -13.8, so that some elements are held there and others are not
     assert_equal(backend, dim, hidden, 1000, steps, std_shift=-13.8)
@@ -228,7 +228,7 @@ def test_fused_networks_reach_the_entropy(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
-@pytest.mark.parametrize(("dim", "hidden", "steps"), [(1, 4, 250), (5, 7, 37)])
+@pytest.mark.parametrize(("dim", "hidden", "steps"), oracle.sizes("DHT", [(1, 4, 250), (5, 7, 37)]))
 def test_parts_average_to_the_whole(backend: str, dim: int, hidden: int, steps: int) -> None:
     # neither a padded column nor a neighbour in the block leaks into a sample's terms
     x0, betas, weights = oracle.points(1000, dim), oracle.betas("constant", steps), oracle.weights(dim, hidden)

@@ -28,7 +28,7 @@ def std(s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def std_inlined(s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same from kernels.elementary: softplus(s) = max(s, 0) + log(1 + exp(-|s|))."""
+    """The same from elementary.py: softplus(s) = max(s, 0) + log(1 + exp(-|s|))."""
     e = exp_negative(s.abs())
     softplus = torch.relu(s) + log1p_unit(e)
     value = softplus.clamp_min(STD_FLOOR)
