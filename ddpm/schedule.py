@@ -44,7 +44,7 @@ class Schedule:
     @classmethod
     def linear(cls, steps: int, beta_start: float, beta_end: float) -> "Schedule":
         """Evenly spaced betas (Ho 2020, section 4)."""
-        arguments.integer("steps", steps, 1, 2**34)
+        steps = arguments.integer("steps", steps, 1, 2**34)
         for name, beta in (("beta_start", beta_start), ("beta_end", beta_end)):
             if not 0 < beta < 1:
                 raise ValueError(f"{name} must lie in (0, 1); got {beta}")
@@ -53,7 +53,7 @@ class Schedule:
     @classmethod
     def cosine(cls, steps: int) -> "Schedule":
         """Nichol and Dhariwal 2021, Eq. 17, with their offset of 0.008 and betas of at most 0.999."""
-        arguments.integer("steps", steps, 1, 2**34)
+        steps = arguments.integer("steps", steps, 1, 2**34)
         t = torch.arange(steps + 1, dtype=torch.float64) / steps
         alpha_bar = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
         return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))

@@ -22,6 +22,16 @@ def runs_here(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(autouse=True)
+def few_threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One thread for tests that are marked so: the workers of pytest-xdist then do not wait for one another."""
+    threads = torch.get_num_threads()
+    if request.node.get_closest_marker("one_thread") is not None:
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
 def harder_for_triton(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """torch.empty gives NaN, so that an element that a kernel forgets to write shows; programs are few, so that each
     has to go on to other samples, on a GPU too."""

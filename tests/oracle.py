@@ -61,8 +61,7 @@ TRITON_CASES = [
 def cases(backend: str, of: Iterable[tuple[int, ...]], letters: str = "DHNT") -> list[Any]:
     """Parameters (backend, *size) of a test, called D1-H4-N1000-T250-vectorized."""
     param = marked(backend)
-    # torch's own functions gain nothing from a second core at these sizes, and there are hundreds of such cases
-    marks = pytest.mark.one_core if backend == "vectorized" else () if isinstance(param, str) else param.marks
+    marks = pytest.mark.one_thread if backend == "vectorized" else () if isinstance(param, str) else param.marks
     return [
         pytest.param(backend, *param.values, id=f"{param.id}-{backend}", marks=marks) for param in sizes(letters, of)
     ]

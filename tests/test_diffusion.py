@@ -278,7 +278,9 @@ def test_the_default_dtype_changes_nothing() -> None:
             found += [loss.detach(), *gradients, model.forward_process(x0), model.sample(20)]
         return found
 
-    x0, models = oracle.points(20, 1), [diffusion(backend, dim=1) for backend in oracle.BACKENDS]
+    schedule = ddpm.Schedule.constant(250, 0.02)  # and the tutorial's network: what other tests compile too
+    models = [ddpm.Diffusion(ddpm.GaussianMLP(1, (4,)), schedule, backend) for backend in oracle.BACKENDS]
+    x0 = oracle.points(20, 1)
     expected = run()
     torch.set_default_dtype(torch.float64)
     try:

@@ -107,3 +107,10 @@ def test_a_sample_depends_on_its_index_alone(backend: str) -> None:
 def test_bad_arguments_are_named(x0: Tensor, betas: Tensor, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         forward_process(x0, betas, backend="vectorized")
+
+
+def test_the_reference_is_differentiable_in_the_data() -> None:
+    x0, betas = oracle.points(3, 1).requires_grad_(), oracle.betas("constant", 5)
+    (gradient,) = torch.autograd.grad(forward_process(x0, betas, backend="reference")[-1].sum(), x0)
+    torch.testing.assert_close(gradient, torch.full((3, 1), 0.98**2.5))
+    assert not forward_process(x0, betas, backend="vectorized").requires_grad

@@ -26,7 +26,8 @@ def forward_process(
         backend: a name, or None for the best that the dtype and the device of x0 allow.
 
     Returns:
-        x_0 ... x_T, [T+1, N, D], the dtype and device of x0. A sample depends on (seed, step, its index) alone.
+        x_0 ... x_T, [T+1, N, D], the dtype and device of x0; differentiable in x0 on the reference only. A sample
+        depends on (seed, step, its index) alone.
 
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
@@ -47,5 +48,7 @@ def trajectory(x0: Tensor, betas: Tensor, place: Place, backend: str | None) -> 
     chosen.check_dtype("x0", x0)
     schedules.check(betas)
     implementation = chosen.implementation("forward_process")
+    if chosen.by_autograd:
+        return implementation.forward_process(x0, betas, place)
     with arithmetic(x0.device.type):
         return implementation.forward_process(x0.detach().contiguous(), betas, place)

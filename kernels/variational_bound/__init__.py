@@ -27,7 +27,7 @@ def variational_bound(
         network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]); t is t / (T + 1). Where the backend's kernels hold
             it (see kernels.backends), it is a part of them. Any other is called, on a chunk of time at a time, and
             treats every row alike; its gradients go to the parameters of a torch.nn.Module.
-        x0: data, [N, D], float32 and in the dtype of the network; not differentiable.
+        x0: data, [N, D], float32 and in the dtype of the network; differentiable on the reference only.
         betas: [T], each in (0, 1); not to be changed in place.
         seed, step, first: place in the noise stream; `first` is the stream's index of row 0.
         backend: a name, or None for the best that the network, its dtype and the device allow.
@@ -77,12 +77,12 @@ def accumulate_gradients(
 
 def _choose(network: Network, pair: MLPPair | None, x0: Tensor, backend: str | None) -> Backend:
     arguments.floating("x0", x0)
-    if x0.requires_grad:
-        raise ValueError("x0 requires grad, but the bound is differentiable in the network only: detach it")
     known = pair or networks.called(network, x0.device, x0.dtype)
     if x0.device != known.device:
         raise ValueError(f"x0 is on {x0.device}, but the network on {known.device}")
     chosen = backends.choose(backend, known.device.type, known.dtype)
+    if x0.requires_grad and not chosen.by_autograd:
+        raise ValueError("x0 requires grad, but the bound is differentiable in the network only: detach it")
     chosen.check_dtype("x0", x0)
     if x0.dtype != known.dtype:
         raise TypeError(f"x0 must be {known.dtype}, the dtype of the network; got {x0.dtype}")
