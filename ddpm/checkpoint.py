@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -33,16 +32,16 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str]) -> None:
             "back as another: only weights, dtype and requires_grad of such a network can be saved"
         )
     tensors = {f"network.{name}": p.detach() for name, p in network.named_parameters()}
-    for i, state in (diffusion.optimizer_state or {}).items():
-        tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
+    for name, state in (diffusion.optimizer_state or {}).items():
+        tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items()}
     tensors["schedule.betas"] = diffusion.schedule.betas
     description = {
         "version": VERSION,
         "network": {"dim": network.dim, "hidden": network.hidden},
         "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
         "schedule": repr(diffusion.schedule),
-        "seed": diffusion.seed,
-        "iteration": diffusion.iteration,
+        "seed": int(diffusion.seed),
+        "iteration": int(diffusion.iteration),
     }
     # one entry, because the order of several changes from run to run, and equal models should be equal files
     content = safetensors.torch.save(
@@ -76,7 +75,11 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get(FORMAT)
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors: dict[str, Tensor] = {
+                # a copy: what safetensors gives is the file itself, and changes with it
+                name: file.get_tensor(name).clone()
+                for name in file.keys()  # noqa: SIM118
+            }
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)!r} is not a whole safetensors file: {error}") from error
     if metadata is None:
@@ -92,16 +95,25 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
                 network.get_parameter(name).requires_grad_(False)
             schedule = Schedule(tensors["schedule.betas"])
             seed, iteration = int(description["seed"]), int(description["iteration"])
-    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:  # names or shapes do not fit
+            optimizer_state = _optimizer_state(network, tensors)
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:  # names or shapes do not fit
         raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
     if version != VERSION:
         raise ValueError(f"{os.fspath(path)!r} has format version {version}; this reads {VERSION}")
     diffusion = Diffusion(network, schedule, backend)
     diffusion.seed, diffusion.iteration = seed, iteration
-    state: dict[Any, dict[str, Tensor]] = {}
-    for name, t in tensors.items():
-        if name.startswith("optimizer."):
-            _, i, key = name.split(".")
-            state.setdefault(int(i), {})[key] = t
-    diffusion.optimizer_state = state or None
+    diffusion.optimizer_state = optimizer_state or None
     return diffusion
+
+
+def _optimizer_state(network: GaussianMLP, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """AdamW's state by parameter name; the first files had the number of the parameter in its place."""
+    parameters, state = dict(network.named_parameters()), dict[str, dict[str, Tensor]]()
+    for entry, tensor in tensors.items():
+        if entry.startswith("optimizer."):
+            name, _, key = entry.removeprefix("optimizer.").rpartition(".")
+            name = list(parameters)[int(name)] if name.isdigit() else name
+            if key != "step" and tensor.shape != parameters[name].shape:
+                raise ValueError(f"{entry} must have shape {list(parameters[name].shape)}; got {list(tensor.shape)}")
+            state.setdefault(name, {})[key] = tensor
+    return state

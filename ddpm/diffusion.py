@@ -22,7 +22,7 @@ class Diffusion(nn.Module):
         backend: a name, or None for the best that the network and its device allow.
 
     Attributes:
-        seed, iteration, optimizer_state: where training stands (see ddpm.train).
+        seed, iteration, optimizer_state: where training stands (see ddpm.train); AdamW's state by parameter name.
 
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that cannot run here.
@@ -37,7 +37,7 @@ class Diffusion(nn.Module):
         self.dim = arguments.integer("network.dim", getattr(network, "dim", None), 1, 2**24)
         self.network, self.schedule = network, schedule
         self.seed, self.iteration = 0, 0
-        self.optimizer_state: dict[str, Any] | None = None
+        self.optimizer_state: dict[str, dict[str, Tensor]] | None = None
         self._backend = backend
         backends.check_somewhere(backend, self._described().device.type)
 

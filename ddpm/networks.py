@@ -35,7 +35,7 @@ class GaussianMLP(nn.Module):
             raise ValueError("hidden must name at least one layer; got ()")
         seed = arguments.integer("seed", seed, -(2**63), 2**64 - 1)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the generators of GPUs too
             self.mean = nn.Sequential(*self._layers())
             self.std = nn.Sequential(*self._layers(), nn.Softplus())
 
@@ -58,13 +58,24 @@ class GaussianMLP(nn.Module):
         than those of the class, and where the two networks have different activations. The class may be changed in
         place at any time, so nothing of this is remembered.
         """
-        if type(self).forward is not GaussianMLP.forward or _has_any_global_hook() or not _does_no_more(self):
+        if type(self).forward is not FORWARDS[GaussianMLP] or _has_any_global_hook() or not _does_no_more(self):
             return None
         mean, std = _perceptron(self.mean), _perceptron(self.std, ends_in_softplus=True)
         if mean is None or std is None or len(mean[1] | std[1]) > 1:
             return None
         activation = next(iter(mean[1] | std[1]), "relu")
-        return MLPPair(mean[0], std[0], activation)
+        try:
+            pair = MLPPair(mean[0], std[0], activation)
+        except (ValueError, TypeError):  # layers that torch may still broadcast
+            return None
+        return pair if pair.dim == self.dim else None
+
+
+# as they are at import: classes too can be patched
+FORWARDS = {
+    kind: kind.forward for kind in (GaussianMLP, nn.Sequential, nn.Linear, nn.ReLU, nn.SiLU, nn.Tanh, nn.Softplus)
+}
+CALL, CALL_IMPL = nn.Module.__call__, nn.Module._call_impl
 
 
 def _perceptron(network: nn.Module, ends_in_softplus: bool = False) -> tuple[tuple[Layer, ...], set[str]] | None:
@@ -95,7 +106,14 @@ def _perceptron(network: nn.Module, ends_in_softplus: bool = False) -> tuple[tup
 
 
 def _does_no_more(module: nn.Module) -> bool:
-    """Whether a call of `module` is a call of its class's `forward` and nothing else."""
-    own = "forward" in module.__dict__ or type(module).__call__ is not nn.Module.__call__
+    """Whether a call of `module` is a call of its class's `forward`, as it was imported, and nothing else."""
+    kind = type(module)
+    own = (
+        "forward" in module.__dict__
+        or "_call_impl" in module.__dict__
+        or kind.__call__ is not CALL
+        or kind._call_impl is not CALL_IMPL
+        or (kind in FORWARDS and kind.forward is not FORWARDS[kind])
+    )
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     return not own and not hooks

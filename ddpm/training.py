@@ -68,9 +68,12 @@ def _train(
     optimizer = torch.optim.AdamW(
         diffusion.network.parameters(), lr=lr, weight_decay=weight_decay, fused=True, capturable=on_device
     )
+    names = {p: name for name, p in diffusion.network.named_parameters()}
+    places = [names[p] for group in optimizer.param_groups for p in group["params"]]
     if diffusion.optimizer_state is not None:
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": diffusion.optimizer_state, "param_groups": groups})
+        kept = diffusion.optimizer_state
+        fits = {i: kept[name] for i, name in enumerate(places) if _fits(kept.get(name), diffusion, name)}
+        optimizer.load_state_dict({"state": fits, "param_groups": optimizer.state_dict()["param_groups"]})
 
     diffusion.seed = seed
     try:
@@ -85,7 +88,13 @@ def _train(
                 record = capture if in_graphs else (lambda step: step)
                 return train_on_device(diffusion, optimizer, x0, steps, seed, bar, record)
     finally:
-        diffusion.optimizer_state = optimizer.state_dict()["state"]
+        diffusion.optimizer_state = {places[i]: state for i, state in optimizer.state_dict()["state"].items()}
+
+
+def _fits(state: dict[str, Tensor] | None, diffusion: Diffusion, name: str) -> bool:
+    """Whether AdamW's state is that of a parameter of this shape; one that was replaced by another begins anew."""
+    shape = diffusion.network.get_parameter(name).shape
+    return state is not None and all(value.shape == shape for key, value in state.items() if key != "step")
 
 
 def _train_on_host(

@@ -11,9 +11,12 @@ def integer(name: str, value: object, low: int, high: int) -> int:
     """Return `value`, an int or anything with `__index__` and not a bool, if low <= value <= high; raise otherwise."""
     if not isinstance(value, int):
         try:
-            value = operator.index(value)  # type: ignore[arg-type]
+            index = operator.index(value)  # type: ignore[arg-type]
         except TypeError:
             raise TypeError(f"{name} must be an int; got {value!r}") from None
+        if isinstance(value, Tensor) and value.dtype == torch.bool:
+            raise TypeError(f"{name} must be an int; got {value!r}")
+        value = index
     elif isinstance(value, bool):
         raise TypeError(f"{name} must be an int; got {value!r}")
     if not low <= value <= high:
@@ -60,12 +63,6 @@ def elements(tensors: dict[str, Tensor]) -> None:
                 raise ValueError(
                     f"{name} must have the {what} of {first_name}, {getattr(first, what)}; got {getattr(x, what)}"
                 )
-
-
-def float32(name: str, x: Tensor, backend: str) -> None:
-    """Raise unless `x` is float32, which every backend but the reference needs."""
-    if x.dtype != torch.float32:
-        raise TypeError(f"{name} must be float32 for backend {backend!r}; got {x.dtype}")
 
 
 def schedule(betas: object) -> None:

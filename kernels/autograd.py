@@ -1,6 +1,7 @@
 """Gradients that the forward pass has already found, as a torch.autograd.Function."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -48,11 +49,12 @@ class DifferentiatedOnce(torch.autograd.Function):
 
 
 def accumulates_plainly(tensor: Tensor) -> bool:
-    """Return whether backward() would do no more to `tensor` than add to its `grad`."""
+    """Return whether backward() would do no more to `tensor` than add a contiguous gradient to its `grad`."""
     hooks = tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None)
-    return tensor.requires_grad and tensor.is_leaf and not hooks
+    return tensor.requires_grad and tensor.is_leaf and tensor.is_contiguous() and not hooks
 
 
+@torch.no_grad()
 def accumulate(tensors: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
     """Add gradients to the `grad` of each tensor, as backward() does."""
     for tensor, gradient in zip(tensors, gradients, strict=True):
@@ -60,6 +62,20 @@ def accumulate(tensors: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
             tensor.grad = gradient
         else:
             tensor.grad += gradient
+
+
+@contextlib.contextmanager
+def without_hooks(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Take the hooks of `tensors` away for a while: a gradient found in parts is shown to them once, as a whole."""
+    hooks = [tensor._backward_hooks for tensor in tensors if tensor._backward_hooks]
+    kept = [dict(each) for each in hooks]
+    for each in hooks:
+        each.clear()
+    try:
+        yield
+    finally:
+        for each, entries in zip(hooks, kept, strict=True):
+            each.update(entries)
 
 
 def sources(outputs: Iterable[Tensor], beyond: Iterable[Tensor]) -> list[Tensor]:

@@ -63,10 +63,10 @@ class Backend:
     def _find(self, op: str) -> Any:
         return _module(f"kernels.{op}.{self.name}") if self.ops is None else self.ops.get(op)
 
-    def check_dtype(self, name: str, x: torch.Tensor) -> None:
-        """Raise TypeError unless the backend computes in the dtype of `x`, the argument `name`."""
-        if not self.any_dtype and x.dtype != torch.float32:
-            raise TypeError(f"{name} must be float32 for backend {self.name!r}; got {x.dtype}")
+    def check_dtype(self, name: str, dtype: torch.dtype) -> None:
+        """Raise TypeError unless the backend computes in `dtype`, that of the argument `name`."""
+        if not self.any_dtype and dtype != torch.float32:
+            raise TypeError(f"{name} must be float32 for backend {self.name!r}; got {dtype}")
 
 
 def ops() -> list[str]:
@@ -167,6 +167,8 @@ def choose(name: str | None, device_type: str = "cpu", dtype: torch.dtype = torc
 
 def able(name: str | None, device_type: str, dtype: torch.dtype) -> str:
     """Return the name of what `choose` returns."""
+    if device_type == "meta":
+        raise ValueError("tensors on the device 'meta' have no values to compute with")
     if name is None:
         return [
             name

@@ -143,7 +143,7 @@ class Called:
 
     Attributes:
         function: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]).
-        device, dtype: of its parameters; float32 only where all have it.
+        device, dtype: of its parameters, and of what it is called on.
     """
 
     function: Network
@@ -190,14 +190,13 @@ def describe(network: Network) -> MLPPair | None:
 
 
 def called(network: Network, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> Called:
-    """Return `network` as a Called; `device` and `dtype` are those of a network without parameters."""
+    """Return `network` as a Called; `device` and `dtype` are for one without parameters, or with several dtypes."""
     owned = _owned(network)
     dtypes = {p.dtype for p in owned if p.dtype.is_floating_point}
-    found = next(iter(dtypes - {torch.float32}), torch.float32) if dtypes else dtype
-    return Called(network, owned[0].device if owned else device, found)
+    return Called(network, owned[0].device if owned else device, dtypes.pop() if len(dtypes) == 1 else dtype)
 
 
 def _owned(network: Network) -> tuple[Tensor, ...]:
     if isinstance(network, MLPPair):
-        return network.tensors
+        return tuple(dict.fromkeys(network.tensors))  # a tied one once
     return tuple(network.parameters()) if isinstance(network, nn.Module) else ()

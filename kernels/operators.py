@@ -51,6 +51,8 @@ def operator(schema: str, fake: Callable[..., Tensor]) -> Callable[[Callable[...
 def _apart(arguments: Sequence[Any]) -> Iterator[Any]:
     for argument in arguments:
         if isinstance(argument, MLPPair):
+            assert argument.tables is None
+            assert len(argument.mean) == len(argument.std)
             yield from ([tensor.detach() for tensor in argument.tensors], argument.activation)
         elif isinstance(argument, Place):
             seed, step, first = argument

@@ -36,6 +36,8 @@ class Place(NamedTuple):
             raise TypeError(f"step must be an int or a 0-d int tensor; got {step.dtype} of shape {list(step.shape)}")
         if step.device != device:
             raise ValueError(f"step is on {step.device}, but the data on {device}")
+        if device.type == "cpu":  # to ask a GPU would be to wait for it
+            arguments.integer("step", step, 0, 2**32 - 1)
         return Place(seed, step, first)
 
     def after(self, samples: int) -> "Place":

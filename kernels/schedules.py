@@ -43,9 +43,14 @@ def _accept(betas: Tensor, device: torch.device) -> None:
     """Nothing to keep but that the schedule has been checked."""
 
 
-def check(betas: Tensor) -> None:
-    """Raise unless `betas` is a schedule: a float tensor of shape [T] with T >= 1 and values in (0, 1)."""
+def check(betas: Tensor, differentiable: bool) -> None:
+    """Raise unless `betas` is a schedule: a float tensor of shape [T] with T >= 1 and values in (0, 1).
+
+    It may require a gradient only where the backend is `differentiable` in it.
+    """
     _accept(betas, torch.device("cpu"))
+    if betas.requires_grad and not differentiable:
+        raise ValueError("betas require grad, but only the reference is differentiable in them: detach them")
 
 
 class Steps(NamedTuple):

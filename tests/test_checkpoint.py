@@ -114,6 +114,29 @@ def test_missing_metadata(path: Path, missing: str) -> None:
         ddpm.load(path)
 
 
+def test_the_first_files_number_their_optimizer_state(path: Path) -> None:
+    model, x0 = diffusion(), oracle.points(50, 1)
+    ddpm.train(model, x0, steps=2, progress=False)
+    ddpm.save(model, path)
+    tensors, said = contents(path)
+    numbers = {name: i for i, (name, _) in enumerate(model.network.named_parameters())}
+
+    def numbered(entry: str) -> str:
+        kind, _, rest = entry.partition(".")
+        name, _, key = rest.rpartition(".")
+        return f"optimizer.{numbers[name]}.{key}" if kind == "optimizer" else entry
+
+    save_file({numbered(entry): t for entry, t in tensors.items()}, path, {"fused-ddpm": json.dumps(said)})
+    loaded = ddpm.load(path, "vectorized")
+    for each in (model, loaded):
+        ddpm.train(each, x0, steps=2, progress=False)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), loaded.parameters(), strict=True))
+
+    save_file(tensors | {"optimizer.mean.0.bias.exp_avg": torch.zeros(3)}, path, {"fused-ddpm": json.dumps(said)})
+    with pytest.raises(ValueError, match=r"model\.safetensors.*exp_avg must have shape \[4\]; got \[3\]"):
+        ddpm.load(path)
+
+
 def test_missing_tensors(path: Path) -> None:
     tensors, said = contents(path)
     metadata = {"fused-ddpm": json.dumps(said)}

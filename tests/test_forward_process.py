@@ -113,4 +113,7 @@ def test_the_reference_is_differentiable_in_the_data() -> None:
     x0, betas = oracle.points(3, 1).requires_grad_(), oracle.betas("constant", 5)
     (gradient,) = torch.autograd.grad(forward_process(x0, betas, backend="reference")[-1].sum(), x0)
     torch.testing.assert_close(gradient, torch.full((3, 1), 0.98**2.5))
-    assert not forward_process(x0, betas, backend="vectorized").requires_grad
+    with pytest.raises(ValueError, match="x0 requires grad, but only the reference is differentiable in it"):
+        forward_process(x0, betas, backend="vectorized")
+    with pytest.raises(ValueError, match="betas require grad, but only the reference"):
+        forward_process(x0.detach(), betas.requires_grad_(), backend="vectorized")

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="arg-type,operator"
+# mypy: disable-error-code="arg-type,index,operator,union-attr"
 """Whether a network is part of a kernel is decided by what it is: changed in any way, it computes what it says."""
 
 import datetime
@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 import ddpm
 from kernels import backends, networks
@@ -42,6 +42,14 @@ def shifts_both(module: nn.Module, inputs: object, output: tuple[Tensor, Tensor]
     return output[0] + 0.5, output[1]
 
 
+def transposes(n: ddpm.GaussianMLP) -> None:
+    n.std[0].weight = nn.Parameter(n.std[0].weight.detach().T.contiguous().T)
+
+
+def prunes(n: ddpm.GaussianMLP) -> None:
+    prune.l1_unstructured(n.mean[0], "weight", 2)
+
+
 def replaces_forward(n: ddpm.GaussianMLP) -> None:
     forward = n.mean[0].forward
     n.mean[0].forward = lambda x: forward(x) + 0.5
@@ -64,6 +72,8 @@ CHANGES: dict[str, tuple[Callable[[ddpm.GaussianMLP], object], bool]] = {
     "nothing": (lambda n: None, True),
     "tied weights": (ties, True),
     "frozen in part": (lambda n: n.mean.requires_grad_(False), True),
+    "a transposed weight": (transposes, True),
+    "pruned": (prunes, False),
     "weight norm": (lambda n: parametrizations.weight_norm(n.mean[0]), False),
     "an old weight norm": (lambda n: nn.utils.spectral_norm(n.mean[0]), False),
     "another activation": (lambda n: n.mean.__setitem__(1, nn.Tanh()), False),
@@ -145,6 +155,124 @@ def test_a_global_hook_is_called() -> None:
     assert networks.describe(network) is not None
 
 
+def test_a_patched_class_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert networks.describe(ddpm.GaussianMLP(1)) is not None
+    for kind in (ddpm.GaussianMLP, nn.Linear):
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "forward", lambda self, *inputs: inputs)
+            assert networks.describe(ddpm.GaussianMLP(1)) is None
+
+
+def test_a_hook_on_a_weight_changes_its_gradient_once() -> None:
+    x0 = ddpm.datasets.mixture(50)
+    for hidden in ((4,), (4, 3)):
+        found = []
+        for backend in ("reference", "vectorized"):
+            network = ddpm.GaussianMLP(1, hidden, seed=1)
+            network.mean[0].weight.register_hook(lambda gradient: 2 * gradient)
+            ddpm.Diffusion(network, SCHEDULE, backend).loss(x0).backward()
+            found.append(network.mean[0].weight.grad)
+        torch.testing.assert_close(*found, rtol=0, atol=1e-5 * float(found[0].abs().max()))
+
+
+def test_tied_layers_of_a_pair_that_is_called() -> None:
+    weights = [w.requires_grad_() for w in oracle.weights(1, 4)]
+    pair, x0, found = MLPPair.of_tensors([*weights[:4], weights[0], *weights[5:]], "tanh"), oracle.points(50, 1), []
+    for backend in ("reference", "vectorized"):
+        loss = variational_bound(pair, x0, SCHEDULE.betas, backend=backend)
+        found.append(torch.autograd.grad(loss, weights[0])[0])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-5 * float(found[0].abs().max()))
+
+
+def test_a_parameter_that_is_computed_from_another() -> None:
+    x0 = ddpm.datasets.mixture(50)
+    model = ddpm.Diffusion(ddpm.GaussianMLP(1, (4, 3)), SCHEDULE, "vectorized")
+    own = model.network.mean[0].weight
+    with pytest.raises(ValueError, match="a parameter that is computed from another"):
+        torch.func.functional_call(model, {"network.std.0.weight": 2 * own}, (x0,))
+    outside, found = torch.randn(4, 2, generator=torch.Generator().manual_seed(0), requires_grad=True), []
+    for backend in ("reference", "vectorized"):
+        model = ddpm.Diffusion(model.network, SCHEDULE, backend)
+        loss = torch.func.functional_call(model, {"network.std.0.weight": 2 * outside}, (x0,))
+        found.append(torch.autograd.grad(loss, outside)[0])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-5 * float(found[0].abs().max()))
+
+
+@pytest.mark.parametrize("backend", ["reference", "vectorized"])
+@pytest.mark.parametrize("hidden", [(4,), (4, 3)], ids=["fused network", "called network"])
+def test_backward_without_grad_mode(backend: str, hidden: tuple[int, ...]) -> None:
+    model, x0 = ddpm.Diffusion(ddpm.GaussianMLP(1, hidden), SCHEDULE, backend), ddpm.datasets.mixture(50)
+    expected = torch.autograd.grad(model.loss(x0), list(model.parameters()))
+    for mode in (torch.no_grad, torch.inference_mode):
+        model.zero_grad()
+        with mode():
+            model.backward(x0)
+        assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), expected, strict=True))
+
+
+@pytest.mark.parametrize("change", ["pruned", "weight norm", "tied weights", "another activation"])
+def test_training_goes_on_after_a_change(change: str) -> None:
+    x0, models = ddpm.datasets.mixture(50) / 4, []
+    for backend in ("reference", "vectorized"):
+        model = ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), seed=1), SCHEDULE, backend)
+        ddpm.train(model, x0, steps=3, progress=False)
+        CHANGES[change][0](model.network)
+        ddpm.train(model, x0, steps=3, progress=False)
+        models.append(model)
+    for p, q in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-4)
+
+
+def test_layers_of_several_dtypes() -> None:
+    class Mixed(nn.Module):
+        dim = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.head = nn.Linear(2, 4).bfloat16(), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            mean, s = self.head(self.body(torch.cat((x, t), 1).bfloat16()).float()).chunk(2, 1)
+            return mean, nn.functional.softplus(s)
+
+    x0 = ddpm.datasets.mixture(50)
+    expected = found(Mixed(), "reference", x0)
+    for a, b in zip(expected, found(Mixed(), "vectorized", x0), strict=True):
+        # gradients of bfloat16 weights are sums of roundings to 8 bits
+        torch.testing.assert_close(a.float(), b.float(), rtol=0, atol=0.02 * float(a.abs().max()))
+
+
+@pytest.mark.parametrize("backend", ["reference", "vectorized"])
+def test_what_has_no_values_is_refused(backend: str) -> None:
+    model = ddpm.Diffusion(ddpm.GaussianMLP(1).to("meta"), SCHEDULE)
+    for call in (lambda: model.sample(3), lambda: model.loss(torch.zeros(3, 1, device="meta"))):
+        with pytest.raises(ValueError, match="tensors on the device 'meta' have no values"):
+            call()
+    with pytest.raises(TypeError, match=r"network must be float32 for backend 'vectorized'; got torch\.float64"):
+        ddpm.Diffusion(ddpm.GaussianMLP(1).double(), SCHEDULE, "vectorized").sample(3)
+    model = ddpm.Diffusion(ddpm.GaussianMLP(1), SCHEDULE, backend)
+    with pytest.raises(TypeError, match="seed must be an int"):
+        model.sample(3, seed=torch.tensor(True))
+    for step in (-1, 2**32):
+        with pytest.raises(ValueError, match="step must be from 0"):
+            model.loss(torch.zeros(3, 1), step=torch.tensor(step))
+
+
+def test_a_loaded_model_is_not_its_file(tmp_path: Path) -> None:
+    path, x0 = tmp_path / "model.safetensors", ddpm.datasets.mixture(50)
+    model = ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), seed=1), SCHEDULE, "vectorized")
+    ddpm.train(model, x0, steps=2, progress=False)
+    ddpm.save(model, path)
+    loaded = ddpm.load(path, "vectorized")
+    with path.open("r+b") as file:  # in place, as a copy over it would
+        file.write(bytes(path.stat().st_size))
+    assert torch.equal(loaded.loss(x0), model.loss(x0))
+    ddpm.train(loaded, x0, steps=2, progress=False)
+    ddpm.train(model, x0, steps=2, progress=False)
+    assert all(torch.equal(p, q) for p, q in zip(loaded.parameters(), model.parameters(), strict=True))
+
+
 def test_a_hook_on_a_weight_sees_its_gradient() -> None:
     network, seen = ddpm.GaussianMLP(1, (4,)), []
     network.mean[0].weight.register_hook(lambda gradient: seen.append(gradient))
@@ -157,7 +285,7 @@ def test_a_hook_on_a_weight_sees_its_gradient() -> None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_is_saved_comes_back(change: str, tmp_path: Path) -> None:
     model, path = ddpm.Diffusion(changed(change), SCHEDULE), tmp_path / "model.safetensors"
-    if change not in ("nothing", "frozen in part"):
+    if change not in ("nothing", "frozen in part", "a transposed weight"):
         with pytest.raises(ValueError, match="network is no longer what GaussianMLP"):
             ddpm.save(model, path)
         assert not path.exists()

@@ -45,8 +45,10 @@ def trajectory(x0: Tensor, betas: Tensor, place: Place, backend: str | None) -> 
     arguments.points("x0", x0)
     place = place.checked(len(x0), x0.device)
     chosen = backends.choose(backend, x0.device.type, x0.dtype)
-    chosen.check_dtype("x0", x0)
-    schedules.check(betas)
+    chosen.check_dtype("x0", x0.dtype)
+    schedules.check(betas, chosen.by_autograd)
+    if x0.requires_grad and not chosen.by_autograd:
+        raise ValueError("x0 requires grad, but only the reference is differentiable in it: detach it")
     implementation = chosen.implementation("forward_process")
     if chosen.by_autograd:
         return implementation.forward_process(x0, betas, place)

@@ -42,6 +42,7 @@ def reverse_process(
     pair, place = networks.describe(network), Place(seed, 0, first)
     known = pair or networks.called(network)
     chosen = backends.choose(backend, known.device.type, known.dtype)
+    chosen.check_dtype("network", known.dtype)
     if chosen.holds(pair):
         return samples(pair, steps, count, place, history, chosen.name)
     called = networks.called(network)

@@ -41,7 +41,7 @@ def one_step(mean: Tensor, std: Tensor, t: int, place: Place, backend: str | Non
     t = arguments.integer("t", t, 1, 2**34)
     place = place.checked(len(mean), mean.device)
     chosen = backends.choose(backend, mean.device.type, mean.dtype)
-    chosen.check_dtype("mean", mean)
+    chosen.check_dtype("mean", mean.dtype)
     implementation = chosen.implementation("reverse_step")
     with arithmetic(mean.device.type):
         flat = (x.detach().reshape(len(mean), -1).contiguous() for x in (mean, std))

@@ -31,7 +31,7 @@ def transition_bound(previous: Tensor, mean: Tensor, std: Tensor, *, backend: st
     chosen = backends.choose(backend, previous.device.type, previous.dtype)
     if previous.requires_grad:
         raise ValueError("previous requires grad, but the bound is differentiable in mean and std only: detach it")
-    chosen.check_dtype("previous", previous)
+    chosen.check_dtype("previous", previous.dtype)
     implementation = chosen.implementation("transition_bound")
     if chosen.by_autograd:
         return implementation.transition_bound(previous, mean, std)

@@ -1,5 +1,6 @@
 """x_0, network -> the variational bound, and the gradient of every weight found in the same pass (Ho 2020, Eq. 3)."""
 
+import torch
 from torch import Tensor
 
 from kernels import arguments, autograd, backends, networks, schedules
@@ -27,7 +28,8 @@ def variational_bound(
         network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]); t is t / (T + 1). Where the backend's kernels hold
             it (see kernels.backends), it is a part of them. Any other is called, on a chunk of time at a time, and
             treats every row alike; its gradients go to the parameters of a torch.nn.Module.
-        x0: data, [N, D], float32 and in the dtype of the network; differentiable on the reference only.
+        x0: data, [N, D], in the dtype of the network, which is float32 (any on the reference); differentiable on the
+            reference only.
         betas: [T], each in (0, 1); not to be changed in place.
         seed, step, first: place in the noise stream; `first` is the stream's index of row 0.
         backend: a name, or None for the best that the network, its dtype and the device allow.
@@ -43,7 +45,7 @@ def variational_bound(
     if chosen.holds(pair):
         found = bound_and_gradients(pair, x0, betas, place, chosen.name)
         return autograd.attach(found[-1], found[:-1], pair.tensors)
-    called, place = networks.called(network), _checked(x0, betas, place)
+    called, place = networks.called(network, x0.device, x0.dtype), _checked(x0, betas, place, chosen)
     if chosen.by_autograd:
         return chosen.implementation("variational_bound").variational_bound(called, x0, betas, place)
     return unfused.variational_bound(called, x0, betas, place, chosen.name)
@@ -61,7 +63,8 @@ def accumulate_gradients(
 ) -> Tensor:
     """Return the bound, detached, and add its gradients to the `grad` of the network's parameters.
 
-    The same as variational_bound(...).backward(), but without autograd where a kernel finds the gradients anyway.
+    The same as variational_bound(...).backward(), also within torch.no_grad; but without autograd where a kernel finds
+    the gradients anyway. Hooks on a parameter's node of accumulation, which torch shows to nobody, are then not called.
     """
     pair = networks.describe(network)
     chosen = _choose(network, pair, x0, backend)
@@ -69,9 +72,10 @@ def accumulate_gradients(
         found = bound_and_gradients(pair, x0, betas, Place(seed, step, first), chosen.name)
         autograd.accumulate(pair.tensors, autograd.split(found[:-1], pair.tensors))
         return found[-1]
-    bound = variational_bound(network, x0, betas, seed=seed, step=step, first=first, backend=backend)
-    if bound.requires_grad:
-        bound.backward()
+    with torch.inference_mode(False), torch.enable_grad():
+        bound = variational_bound(network, x0, betas, seed=seed, step=step, first=first, backend=backend)
+        if bound.requires_grad:
+            bound.backward()
     return bound.detach()
 
 
@@ -83,15 +87,15 @@ def _choose(network: Network, pair: MLPPair | None, x0: Tensor, backend: str | N
     chosen = backends.choose(backend, known.device.type, known.dtype)
     if x0.requires_grad and not chosen.by_autograd:
         raise ValueError("x0 requires grad, but the bound is differentiable in the network only: detach it")
-    chosen.check_dtype("x0", x0)
+    chosen.check_dtype("x0", x0.dtype)
     if x0.dtype != known.dtype:
         raise TypeError(f"x0 must be {known.dtype}, the dtype of the network; got {x0.dtype}")
     return chosen
 
 
-def _checked(x0: Tensor, betas: Tensor, place: Place) -> Place:
+def _checked(x0: Tensor, betas: Tensor, place: Place, backend: Backend) -> Place:
     arguments.points("x0", x0)
-    schedules.check(betas)
+    schedules.check(betas, backend.by_autograd)
     return place.checked(len(x0), x0.device)
 
 
@@ -103,7 +107,7 @@ def _like_found(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, backend:
 def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, backend: str) -> Tensor:
     """The gradient of every tensor of a pair that the backend holds, flat in their order, then the bound: [P + 1]."""
     chosen = backends.get(backend)
-    place = _checked(x0, betas, place)
+    place = _checked(x0, betas, place, chosen)
     if x0.shape[1] != pair.dim:
         raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
     implementation = chosen.implementation("variational_bound")

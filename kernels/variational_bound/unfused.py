@@ -52,7 +52,8 @@ def variational_bound(network: Called, x0: Tensor, betas: Tensor, place: Place, 
             # the rows of a chunk, from a mean over them to a sum over time of means over all samples
             bound = transition_bound(previous, *outputs, backend=backend)
             if bound.requires_grad:
-                found = torch.autograd.grad(bound * (len(after) / count), parameters, allow_unused=True)
+                with autograd.without_hooks(parameters):
+                    found = torch.autograd.grad(bound * (len(after) / count), parameters, allow_unused=True)
                 for gradient, g in zip(gradients, found, strict=True):
                     if g is not None:
                         gradient += g
@@ -64,6 +65,13 @@ def variational_bound(network: Called, x0: Tensor, betas: Tensor, place: Place, 
 
 def _refuse_what_is_lost(outputs: tuple[Tensor, ...], parameters: list[Tensor]) -> None:
     """Raise where a gradient would go to a tensor that is not among the parameters: it would be lost without a word."""
+    computed = [p for p in parameters if not p.is_leaf]
+    known = {id(p) for p in parameters}
+    if any(id(leaf) in known for leaf in autograd.sources(computed, ())):
+        raise ValueError(
+            "network has a parameter that is computed from another, whose gradient would be counted twice: take "
+            "backend 'reference'"
+        )
     lost = autograd.sources(outputs, parameters)
     if lost:
         raise ValueError(
