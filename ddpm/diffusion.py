@@ -1,7 +1,5 @@
 """A network and a schedule: the forward process, the bound and the reverse process."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from ddpm.schedule import Schedule
@@ -76,8 +74,9 @@ class Diffusion(nn.Module):
             seed, step, first: place in the noise stream; `step` is the training iteration.
         """
         self._check_width(x0)
-        place: dict[str, Any] = {"seed": seed, "step": step, "first": first}
-        return variational_bound(self.network, x0, self.schedule.betas, backend=self._backend, **place)
+        return variational_bound(
+            self.network, x0, self.schedule.betas, seed=seed, step=step, first=first, backend=self._backend
+        )
 
     forward = loss  # what torch's DistributedDataParallel and other wrappers call
 
@@ -87,8 +86,9 @@ class Diffusion(nn.Module):
         The same as loss(...).backward(), but without autograd where the gradients come from a kernel anyway.
         """
         self._check_width(x0)
-        place: dict[str, Any] = {"seed": seed, "step": step, "first": first}
-        return accumulate_gradients(self.network, x0, self.schedule.betas, backend=self._backend, **place)
+        return accumulate_gradients(
+            self.network, x0, self.schedule.betas, seed=seed, step=step, first=first, backend=self._backend
+        )
 
     def sample(self, count: int, seed: int = 0, first: int = 0, history: bool = False) -> Tensor:
         """`count` samples, [count, D], or with `history` every state from x_T to x_0, [T+1, count, D].
@@ -96,7 +96,6 @@ class Diffusion(nn.Module):
         On one backend, device and number of threads a sample depends on (seed, its index) alone: sample(1000)[500:]
         equals sample(500, first=500) bit for bit (a network that is called must promise that too).
         """
-        place: dict[str, Any] = {"seed": seed, "first": first}
         return reverse_process(
-            self.network, self.schedule.steps, count, history=history, backend=self._backend, **place
+            self.network, self.schedule.steps, count, seed=seed, first=first, history=history, backend=self._backend
         )

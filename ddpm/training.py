@@ -65,14 +65,15 @@ def _train(
     diffusion: Diffusion, x0: Tensor, steps: int, lr: float, weight_decay: float, seed: int, progress: bool
 ) -> Tensor:
     on_device = isinstance(x0, Tensor) and x0.is_cuda
-    optimizer = torch.optim.AdamW(
-        diffusion.network.parameters(), lr=lr, weight_decay=weight_decay, fused=True, capturable=on_device
-    )
-    names = {p: name for name, p in diffusion.network.named_parameters()}
-    places = [names[p] for group in optimizer.param_groups for p in group["params"]]
+    names, parameters = [], []
+    for name, parameter in diffusion.network.named_parameters():
+        names.append(name)
+        parameters.append(parameter)
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True, capturable=on_device)
     if diffusion.optimizer_state is not None:
-        kept = diffusion.optimizer_state
-        fits = {i: kept[name] for i, name in enumerate(places) if _fits(kept.get(name), diffusion, name)}
+        kept = [diffusion.optimizer_state.get(name, {}) for name in names]
+        # a parameter that was replaced by one of another shape begins anew
+        fits = {i: state for i, state in enumerate(kept) if state and _fits(state, parameters[i])}
         optimizer.load_state_dict({"state": fits, "param_groups": optimizer.state_dict()["param_groups"]})
 
     diffusion.seed = seed
@@ -88,13 +89,12 @@ def _train(
                 record = capture if in_graphs else (lambda step: step)
                 return train_on_device(diffusion, optimizer, x0, steps, seed, bar, record)
     finally:
-        diffusion.optimizer_state = {places[i]: state for i, state in optimizer.state_dict()["state"].items()}
+        diffusion.optimizer_state = {names[i]: state for i, state in optimizer.state_dict()["state"].items()}
 
 
-def _fits(state: dict[str, Tensor] | None, diffusion: Diffusion, name: str) -> bool:
-    """Whether AdamW's state is that of a parameter of this shape; one that was replaced by another begins anew."""
-    shape = diffusion.network.get_parameter(name).shape
-    return state is not None and all(value.shape == shape for key, value in state.items() if key != "step")
+def _fits(state: dict[str, Tensor], parameter: Tensor) -> bool:
+    """Whether AdamW's state has the shape of a parameter."""
+    return all(value.shape == parameter.shape for key, value in state.items() if key != "step")
 
 
 def _train_on_host(

@@ -30,7 +30,7 @@ class Layer(NamedTuple):
 
 
 class StepTables(NamedTuple):
-    """What a network does otherwise at every step t = 1 ... T, each [T].
+    """Constants of a network by step, t = 1 ... T, each [T].
 
     mean = skip_t x_t + out_t f and std = max(scale_t softplus(s), STD_FLOOR) for the outputs f and s of the two
     perceptrons, whose last input is time_t. The tutorial's are 0, 1, 1 and t / (T + 1).

@@ -1,4 +1,4 @@
-"""What follows from a schedule alone: computed in float64, kept in float32, once for a schedule and a device."""
+"""Constants that follow from a schedule alone: computed in float64, kept in float32, once for each device."""
 
 import functools
 import math

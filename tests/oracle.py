@@ -1,5 +1,6 @@
 """What the tests of several ops share: the oracle's network, schedules, and the measure of an error."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+import ddpm
 from kernels import backends
 from kernels.networks import MLPPair, Network
 
@@ -60,11 +62,18 @@ TRITON_CASES = [
 
 def cases(backend: str, of: Iterable[tuple[int, ...]], letters: str = "DHNT") -> list[Any]:
     """Parameters (backend, *size) of a test, called D1-H4-N1000-T250-vectorized."""
-    param = marked(backend)
-    marks = pytest.mark.one_thread if backend == "vectorized" else () if isinstance(param, str) else param.marks
-    return [
-        pytest.param(backend, *param.values, id=f"{param.id}-{backend}", marks=marks) for param in sizes(letters, of)
-    ]
+    name = marked(backend)
+    marks = () if isinstance(name, str) else name.marks
+    if backend == "vectorized":
+        marks = pytest.mark.one_thread
+    return [pytest.param(backend, *size.values, id=f"{size.id}-{backend}", marks=marks) for size in sizes(letters, of)]
+
+
+def grid(chosen: Iterable[tuple[int, int, int]]) -> list[Any]:
+    """Cases of a whole chain: all on `vectorized`, Triton's, and for `compiled` the `chosen` (D, H, T) with every N."""
+    compiled = [(dim, hidden, count, steps) for dim, hidden, steps in chosen for count in COUNTS]
+    everything = itertools.product(DIMS, WIDTHS, COUNTS, STEPS)
+    return [*cases("vectorized", everything), *cases("compiled", compiled), *cases("triton", TRITON_CASES)]
 
 
 def sizes(letters: str, of: Iterable[tuple[int, ...]]) -> list[Any]:
@@ -161,6 +170,16 @@ def network(weights: Sequence[Tensor], kink: float = 0.0) -> Network:
         return mean, functional.softplus(s).clamp_min(1e-6)
 
     return apply
+
+
+def found(network: nn.Module, schedule: ddpm.Schedule, backend: str, x0: Tensor) -> list[Tensor]:
+    """The loss, every gradient and samples of a model, on a backend."""
+    model = ddpm.Diffusion(network, schedule, backend)
+    model.zero_grad()
+    loss = model.loss(x0)
+    loss.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return [loss.detach(), *gradients, model.sample(20, seed=1)]
 
 
 def ulps(value: Tensor, exact: np.ndarray) -> float:

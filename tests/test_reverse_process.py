@@ -1,7 +1,6 @@
 # mypy: disable-error-code="arg-type"
 """Whole sampling histories against the reference in float64, on the same noise; and a sample's bits."""
 
-import itertools
 import math
 
 import oracle
@@ -39,17 +38,9 @@ def assert_equal(backend: str, dim: int, hidden: int, count: int, steps: int, st
 
 # compiled: units unrolled for D * H <= 8, matrix products above; each with one and with several dimensions
 CHOSEN = [(1, 4, 250), (2, 7, 37), (1, 33, 1), (1, 33, 2), (5, 1, 1), (5, 1, 2)]
-SIZES = {
-    "vectorized": list(itertools.product(oracle.DIMS, oracle.WIDTHS, oracle.COUNTS, oracle.STEPS)),
-    "compiled": [(dim, hidden, count, steps) for dim, hidden, steps in CHOSEN for count in oracle.COUNTS],
-    "triton": oracle.TRITON_CASES,
-}
 
 
-@pytest.mark.parametrize(
-    ("backend", "dim", "hidden", "count", "steps"),
-    [case for backend, sizes in SIZES.items() for case in oracle.cases(backend, sizes)],
-)
+@pytest.mark.parametrize(("backend", "dim", "hidden", "count", "steps"), oracle.grid(CHOSEN))
 def test_equality(backend: str, dim: int, hidden: int, count: int, steps: int) -> None:
     assert_equal(backend, dim, hidden, count, steps)
 

@@ -1,7 +1,6 @@
 # mypy: disable-error-code="arg-type"
 """The bound and every gradient against the reference in float64, and the reference against mathematics."""
 
-import itertools
 import math
 from collections.abc import Iterable
 
@@ -73,17 +72,9 @@ def stack(found: Iterable[list[Tensor]]) -> list[Tensor]:
 # compiled: units unrolled for D * H <= 8, matrix products above, each with one and with several dimensions. 500 steps
 # are two tiles of time.
 CHOSEN = [(1, 4, 250), (1, 4, 500), (2, 4, 37), (5, 1, 1), (5, 1, 2), (1, 33, 2), (5, 7, 37)]
-SIZES = {
-    "vectorized": list(itertools.product(oracle.DIMS, oracle.WIDTHS, oracle.COUNTS, oracle.STEPS)),
-    "compiled": [(dim, hidden, count, steps) for dim, hidden, steps in CHOSEN for count in oracle.COUNTS],
-    "triton": oracle.TRITON_CASES,
-}
 
 
-@pytest.mark.parametrize(
-    ("backend", "dim", "hidden", "count", "steps"),
-    [case for backend, sizes in SIZES.items() for case in oracle.cases(backend, sizes)],
-)
+@pytest.mark.parametrize(("backend", "dim", "hidden", "count", "steps"), oracle.grid(CHOSEN))
 def test_equality(backend: str, dim: int, hidden: int, count: int, steps: int) -> None:
     assert_equal(backend, dim, hidden, count, steps)
 

@@ -1,1 +1,1 @@
-"""What the ops share on `compiled`: torch.compile as the kernels need it, and what of `vectorized` it compiles."""
+"""Shared by the ops on `compiled`: torch.compile as the kernels need it, and what of `vectorized` it compiles."""

@@ -1,1 +1,1 @@
-"""What the ops share on `reference`: the noise stream as the papers write it."""
+"""Shared by the ops on `reference`: the noise stream as the papers write it."""

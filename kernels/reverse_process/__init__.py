@@ -5,7 +5,7 @@ from torch import Tensor
 
 from kernels import arguments, backends, networks
 from kernels.modes import arithmetic
-from kernels.networks import MLPPair, Network
+from kernels.networks import Called, MLPPair, Network
 from kernels.operators import PAIR, PLACE, operator
 from kernels.place import Place
 from kernels.reverse_process import unfused
@@ -45,8 +45,8 @@ def reverse_process(
     chosen.check_dtype("network", known.dtype)
     if chosen.holds(pair):
         return samples(pair, steps, count, place, history, chosen.name)
-    called = networks.called(network)
-    steps, count, place = _checked(steps, count, place, called.device)
+    called = known if isinstance(known, Called) else networks.called(network)
+    steps, count, place = _checked(steps, count, place, known.device)
     with torch.no_grad():
         if chosen.by_autograd:
             return chosen.implementation("reverse_process").reverse_process(called, steps, count, place, history)

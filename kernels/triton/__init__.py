@@ -1,1 +1,1 @@
-"""What the ops share on `triton`: functions that run on the device, and how kernels are launched."""
+"""Shared by the ops on `triton`: functions that run on the device, and how kernels are launched."""

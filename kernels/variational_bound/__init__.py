@@ -6,7 +6,7 @@ from torch import Tensor
 from kernels import arguments, autograd, backends, networks, schedules
 from kernels.backends import Backend
 from kernels.modes import arithmetic
-from kernels.networks import MLPPair, Network
+from kernels.networks import Called, MLPPair, Network
 from kernels.operators import PAIR, PLACE, operator
 from kernels.place import Place
 from kernels.variational_bound import unfused
@@ -40,12 +40,15 @@ def variational_bound(
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
+    arguments.floating("x0", x0)
     pair, place = networks.describe(network), Place(seed, step, first)
-    chosen = _choose(network, pair, x0, backend)
+    known = pair or networks.called(network, x0.device, x0.dtype)
+    chosen = _choose(known, x0, backend)
     if chosen.holds(pair):
         found = bound_and_gradients(pair, x0, betas, place, chosen.name)
         return autograd.attach(found[-1], found[:-1], pair.tensors)
-    called, place = networks.called(network, x0.device, x0.dtype), _checked(x0, betas, place, chosen)
+    called = known if isinstance(known, Called) else networks.called(network)
+    place = _checked(x0, betas, place, chosen)
     if chosen.by_autograd:
         return chosen.implementation("variational_bound").variational_bound(called, x0, betas, place)
     return unfused.variational_bound(called, x0, betas, place, chosen.name)
@@ -66,8 +69,9 @@ def accumulate_gradients(
     The same as variational_bound(...).backward(), also within torch.no_grad; but without autograd where a kernel finds
     the gradients anyway. Hooks on a parameter's node of accumulation, which torch shows to nobody, are then not called.
     """
+    arguments.floating("x0", x0)
     pair = networks.describe(network)
-    chosen = _choose(network, pair, x0, backend)
+    chosen = _choose(pair or networks.called(network, x0.device, x0.dtype), x0, backend)
     if chosen.holds(pair) and all(map(autograd.accumulates_plainly, pair.tensors)):
         found = bound_and_gradients(pair, x0, betas, Place(seed, step, first), chosen.name)
         autograd.accumulate(pair.tensors, autograd.split(found[:-1], pair.tensors))
@@ -79,17 +83,15 @@ def accumulate_gradients(
     return bound.detach()
 
 
-def _choose(network: Network, pair: MLPPair | None, x0: Tensor, backend: str | None) -> Backend:
-    arguments.floating("x0", x0)
-    known = pair or networks.called(network, x0.device, x0.dtype)
-    if x0.device != known.device:
-        raise ValueError(f"x0 is on {x0.device}, but the network on {known.device}")
-    chosen = backends.choose(backend, known.device.type, known.dtype)
+def _choose(network: MLPPair | Called, x0: Tensor, backend: str | None) -> Backend:
+    if x0.device != network.device:
+        raise ValueError(f"x0 is on {x0.device}, but the network on {network.device}")
+    chosen = backends.choose(backend, network.device.type, network.dtype)
     if x0.requires_grad and not chosen.by_autograd:
         raise ValueError("x0 requires grad, but the bound is differentiable in the network only: detach it")
     chosen.check_dtype("x0", x0.dtype)
-    if x0.dtype != known.dtype:
-        raise TypeError(f"x0 must be {known.dtype}, the dtype of the network; got {x0.dtype}")
+    if x0.dtype != network.dtype:
+        raise TypeError(f"x0 must be {network.dtype}, the dtype of the network; got {x0.dtype}")
     return chosen
 
 

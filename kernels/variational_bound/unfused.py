@@ -24,7 +24,8 @@ def variational_bound(network: Called, x0: Tensor, betas: Tensor, place: Place, 
     """The bound in nats divided by T + 1, differentiable once in the parameters of the network.
 
     Raises:
-        ValueError: the network depends on a tensor that requires grad and that it does not own.
+        ValueError: the network depends on a tensor that requires grad and is not its own, or one of its parameters is
+            computed from another.
     """
     wanted = torch.is_grad_enabled()
     parameters = [p for p in network.tensors if p.requires_grad] if wanted else []
@@ -48,7 +49,7 @@ def variational_bound(network: Called, x0: Tensor, betas: Tensor, place: Place, 
             t = t.to(x.dtype).repeat_interleave(len(x)).unsqueeze(1)
             outputs = network(after, t)
             if wanted and start == low == 0:
-                _refuse_what_is_lost(outputs, parameters)
+                _check_parameters(outputs, parameters)
             # the rows of a chunk, from a mean over them to a sum over time of means over all samples
             bound = transition_bound(previous, *outputs, backend=backend)
             if bound.requires_grad:
@@ -63,8 +64,8 @@ def variational_bound(network: Called, x0: Tensor, betas: Tensor, place: Place, 
     return autograd.attach(value, flat.div_(steps + 1), parameters)
 
 
-def _refuse_what_is_lost(outputs: tuple[Tensor, ...], parameters: list[Tensor]) -> None:
-    """Raise where a gradient would go to a tensor that is not among the parameters: it would be lost without a word."""
+def _check_parameters(outputs: tuple[Tensor, ...], parameters: list[Tensor]) -> None:
+    """Raise where a gradient would be counted twice, or lost because it goes to no parameter of the network."""
     computed = [p for p in parameters if not p.is_leaf]
     known = {id(p) for p in parameters}
     if any(id(leaf) in known for leaf in autograd.sources(computed, ())):
