@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -37,10 +37,7 @@ def gap(case: Case, size: str) -> str | None:
     return too_much_for_autograd(case)
 
 
-if TYPE_CHECKING:
-    Array = jax.Array
-else:
-    Array = Any
+Array: TypeAlias = "jax.Array"
 Networks = tuple[list[Array], list[Array]]  # W1, b1, W2, b2 of the mean network and of the std network
 Loss = Callable[[Networks, Array, Array], Array]
 
