@@ -8,6 +8,10 @@ if getattr(kernels, "DISTRIBUTION", None) != "fused-ddpm":
         "uninstall it, or put fused-ddpm before it on sys.path"
     )
 
+from kernels.native.library import library
+
+library.begin()  # the compiler, if it has to run, while torch is imported
+
 from ddpm import datasets
 from ddpm.checkpoint import load, save
 from ddpm.diffusion import Diffusion

@@ -6,8 +6,8 @@ that `ddpm --help` is immediate.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What a user can set right is one line on stderr and code 2; anything else is a bug, with a traceback.
     """
     try:
-        return command.main(arguments, prog_name="ddpm", standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            return command.main(arguments, prog_name="ddpm", standalone_mode=False) or 0
     except click.Abort:
         click.echo("ddpm: interrupted", err=True)
         return 130
@@ -41,8 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except (ValueError, TypeError) as error:
         message = str(error)
+    except RuntimeError as error:
+        from kernels.backends import BackendUnavailable
+
+        if not isinstance(error, BackendUnavailable):
+            raise
+        message = str(error)
     click.echo(f"ddpm: error: {' '.join(message.split())}", err=True)
     return 2
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"ddpm: warning: {message}", err=True)
 
 
 def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -124,8 +136,7 @@ def demo(out: Path, backend: str | None, seed: int) -> None:
     device = device_type_for(backend)
     x0 = ddpm.datasets.mixture(count, seed=seed).to(device)
     network = ddpm.GaussianMLP(dim=1, hidden=(4,), seed=seed).to(device)
-    with _runtime_error_is_the_users():
-        diffusion = ddpm.Diffusion(network, ddpm.Schedule.constant(timesteps, 0.02), backend=backend)
+    diffusion = ddpm.Diffusion(network, ddpm.Schedule.constant(timesteps, 0.02), backend=backend)
     out.mkdir(parents=True, exist_ok=True)
     check_output(out / "samples.npy", force=True)
 
@@ -243,8 +254,7 @@ def train(
     device = device_type_for(backend)
     x0 = torch.from_numpy(points).to(device)
     network = ddpm.GaussianMLP(dim=points.shape[1], hidden=(hidden,), seed=seed).to(device)
-    with _runtime_error_is_the_users():
-        diffusion = ddpm.Diffusion(network, _schedule(schedule, timesteps), backend=backend)
+    diffusion = ddpm.Diffusion(network, _schedule(schedule, timesteps), backend=backend)
     try:
         ddpm.train(diffusion, x0, steps=steps, lr=lr, seed=seed, progress=True)
         bound = _bound(diffusion, x0, seed=seed, step=steps)
@@ -290,8 +300,7 @@ def sample(run: Path, count: int, out: Path, seed: int, first: int, backend: str
     import ddpm
     from kernels.backends import device_type_for
 
-    with _runtime_error_is_the_users():
-        diffusion = ddpm.load(run, backend=backend).to(device_type_for(backend))
+    diffusion = ddpm.load(run, backend=backend).to(device_type_for(backend))
     write_points(out, _array(diffusion.sample(count, seed=seed, first=first)))
     click.echo(f"wrote {count} samples to {out}")
 
@@ -332,15 +341,6 @@ def _seconds_of_first_call(call: Callable[[], object]) -> float:
         call()
         seconds.append(time.perf_counter() - start)
     return max(0.0, seconds[0] - seconds[1])
-
-
-@contextmanager
-def _runtime_error_is_the_users() -> Iterator[None]:
-    """For calls whose RuntimeError says that a backend is not available here."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _warn_of_scale(data: Path, points: "np.ndarray") -> None:

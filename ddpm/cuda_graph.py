@@ -20,7 +20,7 @@ from ddpm.diffusion import Diffusion
 CHUNK = 100  # steps between two looks at the losses; the device has one more chunk to do meanwhile
 WARM_UP = 3  # steps before the recording, in which Triton compiles, AdamW makes its state and cuBLAS its workspace
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 
 @contextlib.contextmanager
@@ -82,7 +82,8 @@ def train_on_device(
         bar.set_postfix_str(f"loss {float(values[-1]):.4f}", refresh=False)
         bar.update(len(values))
 
-    advance, waiting = step, deque[tuple[int, Callable[[], Tensor]]]()
+    waiting = deque[tuple[int, Callable[[], Tensor]]]()
+    advance: Step = step
     try:
         for start in range(0, steps, CHUNK):
             stop = min(start + CHUNK, steps)

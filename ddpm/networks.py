@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from kernels import arguments
-from kernels.networks import STD_FLOOR, Layer, MLPPair
+from kernels.constants import STD_FLOOR
+from kernels.networks import Layer, MLPPair
 
 ACTIVATIONS = {nn.ReLU: "relu", nn.SiLU: "silu", nn.Tanh: "tanh"}
 TENSORS = (nn.Parameter, Tensor)  # no subclass, whose products could be anything

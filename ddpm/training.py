@@ -9,7 +9,9 @@ from tqdm import tqdm
 
 from ddpm.cuda_graph import capture, on_side_stream, train_on_device
 from ddpm.diffusion import Diffusion
-from kernels import arguments, backends
+from kernels import arguments, backends, networks
+from kernels.autograd import accumulates_plainly
+from kernels.training_step import AdamW, Steps, training_step
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ def train(
         lr, weight_decay: of AdamW.
         seed: of the noise; the forward process of iteration i draws step i of the stream.
         progress: show a progress bar with the loss, if standard error is a terminal.
+
+    On a CPU, where the backend `native` holds the network, a step is one call that computes what torch's AdamW does: no
+    hook of an optimizer is called, and `grad` is None afterwards.
 
     On CUDA, with a backend that can be recorded ("triton"), the steps are replayed from a CUDA graph. For a network
     that no kernel holds, let go of every loss that you computed before: what autograd keeps for it cannot be part of a
@@ -100,14 +105,53 @@ def _fits(state: dict[str, Tensor], parameter: Tensor) -> bool:
 def _train_on_host(
     diffusion: Diffusion, optimizer: torch.optim.Optimizer, x0: Tensor, steps: int, seed: int, bar: tqdm
 ) -> Tensor:
-    losses = torch.empty(steps, dtype=torch.float32)
-    for i in range(steps):
+    def in_torch(iteration: int) -> float:
         optimizer.zero_grad()
-        losses[i] = value = diffusion.backward(x0, seed=seed, step=diffusion.iteration).item()
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
-        optimizer.step()
-        diffusion.iteration += 1
-        bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
-        bar.update()
-    return losses
+        value = diffusion.backward(x0, seed=seed, step=iteration).item()
+        if math.isfinite(value):
+            optimizer.step()
+        return value
+
+    prepared, begin = _in_one_call(diffusion, optimizer, x0, seed), diffusion.iteration
+    step = in_torch if prepared is None else prepared.run
+    losses: list[float] = []
+    try:
+        for _ in range(steps):
+            value = step(arguments.integer("iteration", diffusion.iteration, 0, 2**32 - 1))
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
+            losses.append(value)
+            diffusion.iteration += 1
+            bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
+            bar.update()
+    finally:
+        if prepared is not None:  # an interrupt may have come between an update and its count here
+            diffusion.iteration = begin + prepared.updates()
+    return torch.tensor(losses, dtype=torch.float32, device="cpu")
+
+
+def _in_one_call(diffusion: Diffusion, optimizer: torch.optim.Optimizer, x0: Tensor, seed: int) -> Steps | None:
+    """The backend's own training step, where it has one and holds the network, which it then sees only now."""
+    pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
+    (group,) = optimizer.param_groups
+    if not backend.has("training_step") or not backend.holds(pair, "variational_bound"):
+        return None
+    if {id(p) for p in group["params"]} != {id(p) for p in pair.tensors} or len(pair.tensors) != len(group["params"]):
+        return None
+    for p in pair.tensors:
+        if not accumulates_plainly(p):
+            return None
+        state = optimizer.state[p]  # as torch makes it at the first step
+        if not state:
+            state |= {
+                "step": torch.zeros((), dtype=torch.float32, device=p.device),
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+            }
+        state["exp_avg"], state["exp_avg_sq"] = (state[key].contiguous() for key in ("exp_avg", "exp_avg_sq"))
+    optimizer.zero_grad()
+    first, second, taken = (
+        [optimizer.state[p][key] for p in pair.tensors] for key in ("exp_avg", "exp_avg_sq", "step")
+    )
+    adamw = AdamW(first, second, taken, group["lr"], group["weight_decay"], group["betas"], group["eps"])
+    return training_step(pair, x0, diffusion.schedule.betas, adamw, seed=seed, backend=backend.name)

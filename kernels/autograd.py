@@ -15,8 +15,10 @@ def attach(value: Tensor, gradients: Tensor, inputs: Sequence[Tensor]) -> Tensor
 
 def split(gradients: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Return flat gradients in the shapes of the inputs."""
-    parts = gradients.view(-1).split([tensor.numel() for tensor in inputs])
-    return [part.view_as(tensor) for part, tensor in zip(parts, inputs, strict=True)]
+    parts = torch.split_with_sizes(gradients.view(-1), [tensor.numel() for tensor in inputs])
+    # a view takes a microsecond, which those of one dimension can save
+    both = zip(parts, inputs, strict=True)
+    return [part if tensor.dim() == 1 else part.view(tensor.shape) for part, tensor in both]
 
 
 class WithGradients(torch.autograd.Function):
@@ -51,17 +53,21 @@ class DifferentiatedOnce(torch.autograd.Function):
 def accumulates_plainly(tensor: Tensor) -> bool:
     """Return whether backward() would do no more to `tensor` than add a contiguous gradient to its `grad`."""
     hooks = tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None)
-    return tensor.requires_grad and tensor.is_leaf and tensor.is_contiguous() and not hooks
+    return tensor.requires_grad and tensor.is_leaf and tensor.is_contiguous() and not tensor.is_neg() and not hooks
 
 
 @torch.no_grad()
 def accumulate(tensors: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
     """Add gradients to the `grad` of each tensor, as backward() does."""
+    have, theirs = [], []
     for tensor, gradient in zip(tensors, gradients, strict=True):
         if tensor.grad is None:
             tensor.grad = gradient
         else:
-            tensor.grad += gradient
+            have.append(tensor.grad)
+            theirs.append(gradient)
+    if have:
+        torch._foreach_add_(have, theirs)  # in one call, which for small tensors is what takes time
 
 
 @contextlib.contextmanager

@@ -4,9 +4,11 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,17 @@ from typing import Any, TypeGuard
 
 import torch
 
+from kernels.native.library import problem
 from kernels.networks import MLPPair
 from kernels.triton import sizes
 
 TRITON = (3, 6)  # the oldest version that has what the kernels use
+# What `native` holds: a thread keeps 256 bytes for each D H, and 3 kB for each D.
+NATIVE_DIM, NATIVE_SIZE = 2**14, 2**20
+
+
+class BackendUnavailable(RuntimeError):
+    """A backend exists, but cannot run here; says why and what would make it available."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +36,7 @@ class Backend:
     Attributes:
         name: what users call it, and its files: kernels/<op>/<name>.py.
         missing: why it cannot run on a type of device, and what would make it available; None where it can.
-        refuses: why a pair of perceptrons is no part of its kernels, which then call it; None where it is.
+        refuses: why a pair of perceptrons is no part of its kernel for an op, which then calls it; None where it is.
         default_on: the types of device on which it may be taken where no backend is named; None is any.
         any_dtype: whether it computes in other dtypes than float32.
         by_autograd: whether it takes any network, and leaves its gradients to autograd.
@@ -37,16 +46,16 @@ class Backend:
 
     name: str
     missing: Callable[[str], str | None] = lambda device_type: None
-    refuses: Callable[[MLPPair], str | None] = lambda pair: None
+    refuses: Callable[[MLPPair, str], str | None] = lambda pair, op: None
     default_on: tuple[str, ...] | None = None
     any_dtype: bool = False
     by_autograd: bool = False
     in_cuda_graphs: bool = False
     ops: Mapping[str, Any] | None = None
 
-    def holds(self, pair: MLPPair | None) -> TypeGuard[MLPPair]:
-        """Return whether a network is part of its kernels; any other, as None is, is called by them."""
-        return pair is not None and not self.by_autograd and self.refuses(pair) is None
+    def holds(self, pair: MLPPair | None, op: str) -> TypeGuard[MLPPair]:
+        """Return whether a network is part of its kernel for `op`; any other, as None is, is called."""
+        return pair is not None and not self.by_autograd and self.refuses(pair, op) is None
 
     def implementation(self, op: str) -> Any:
         """Return what computes `op`, imported at its first use: Triton and torch's compiler are slow to import.
@@ -62,6 +71,10 @@ class Backend:
 
     def _find(self, op: str) -> Any:
         return _module(f"kernels.{op}.{self.name}") if self.ops is None else self.ops.get(op)
+
+    def has(self, op: str) -> bool:
+        """Return whether it computes `op`."""
+        return self._find(op) is not None
 
     def check_dtype(self, name: str, dtype: torch.dtype) -> None:
         """Raise TypeError unless the backend computes in `dtype`, that of the argument `name`."""
@@ -108,22 +121,50 @@ def _no_triton(device_type: str) -> str | None:
     return None
 
 
-def _one_hidden_layer(pair: MLPPair) -> str | None:
-    """Why kernels for one hidden layer with ReLU cannot hold a pair."""
-    mean, std = pair.hidden
+def _no_library(device_type: str) -> str | None:
+    if device_type != "cpu":
+        return f"it runs on CPUs, and the tensors are on {device_type!r}"
+    return problem()
+
+
+def _plain(pair: MLPPair) -> str | None:
+    """Why kernels for layers with ReLU cannot hold a pair."""
     if pair.dtype != torch.float32:
         return f"its kernels hold networks in float32; got {pair.dtype}"
     if pair.activation != "relu":
         return f"its kernels hold networks with the activation 'relu'; got {pair.activation!r}"
     if pair.tables is not None:
         return "its kernels hold networks without tables by step"
+    return None
+
+
+def _one_hidden_layer(pair: MLPPair, op: str = "") -> str | None:
+    """Why kernels for one hidden layer cannot hold a pair."""
+    if reason := _plain(pair):
+        return reason
+    mean, std = pair.hidden
+    if not all(mean + std):
+        return f"its kernels hold layers of at least one unit; got widths {mean} and {std}"
     if len(mean) != 1 or mean != std:
         return f"its kernels hold one hidden layer, as wide in both networks; got widths {mean} and {std}"
     return None
 
 
-def _small(pair: MLPPair) -> str | None:
+def _small(pair: MLPPair, op: str) -> str | None:
     return _one_hidden_layer(pair) or sizes.refuses(pair.dim, pair.hidden[0][0])
+
+
+def _native(pair: MLPPair, op: str) -> str | None:
+    if op != "reverse_process":
+        reason = _one_hidden_layer(pair)
+    elif not all(pair.hidden) or not all(itertools.chain(*pair.hidden)):
+        reason = f"its kernels hold hidden layers of at least one unit; got widths {pair.hidden}"
+    else:
+        reason = _plain(pair)
+    widest = max(pair.dim, *itertools.chain(*pair.hidden), 1)
+    if reason is None and (pair.dim > NATIVE_DIM or widest * pair.dim > NATIVE_SIZE):
+        reason = f"its kernels hold D up to {NATIVE_DIM} and D times H up to {NATIVE_SIZE}; got {pair.dim} and {widest}"
+    return reason
 
 
 # From the specification to the fastest: where no backend is named, the last that can run is taken.
@@ -132,7 +173,7 @@ REGISTERED: dict[str, Backend] = {
     for backend in (
         Backend("reference", any_dtype=True, by_autograd=True),
         Backend("vectorized", refuses=_one_hidden_layer),
-        Backend("compiled", missing=functools.cache(_no_compiler), refuses=_one_hidden_layer),
+        Backend("compiled", missing=functools.cache(_no_compiler), refuses=_one_hidden_layer, default_on=()),
         Backend(
             "triton",
             missing=functools.cache(_no_triton),
@@ -140,6 +181,7 @@ REGISTERED: dict[str, Backend] = {
             default_on=("cuda",),
             in_cuda_graphs=True,
         ),
+        Backend("native", missing=functools.cache(_no_library), refuses=_native, default_on=("cpu",)),
     )
 }
 
@@ -160,7 +202,7 @@ def choose(name: str | None, device_type: str = "cpu", dtype: torch.dtype = torc
 
     Raises:
         ValueError: no such backend.
-        RuntimeError: the backend exists but cannot run here; says what would make it available.
+        BackendUnavailable: the backend exists but cannot run here.
     """
     return REGISTERED[able(name, device_type, dtype)]
 
@@ -170,16 +212,25 @@ def able(name: str | None, device_type: str, dtype: torch.dtype) -> str:
     if device_type == "meta":
         raise ValueError("tensors on the device 'meta' have no values to compute with")
     if name is None:
-        return [
-            name
-            for name, backend in REGISTERED.items()
+        wanted = [
+            backend
+            for backend in REGISTERED.values()
             if (backend.default_on is None or device_type in backend.default_on)
             and (backend.any_dtype or dtype == torch.float32)
-            and backend.missing(device_type) is None
-        ][-1]
+        ]
+        found = [backend for backend in wanted if backend.missing(device_type) is None][-1]
+        if found is not wanted[-1]:
+            why = wanted[-1].missing(device_type)
+            _warn(f"backend {found.name!r} is used, because {wanted[-1].name!r} is not available: {why}")
+        return found.name
     if reason := get(name).missing(device_type):
-        raise RuntimeError(f"backend {name!r} is not available: {reason}")
+        raise BackendUnavailable(f"backend {name!r} is not available: {reason}")
     return name
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 # what torch.compiler.assume_constant_result does; called, it would import the whole compiler with this module

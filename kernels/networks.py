@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kernels import arguments
+from kernels.constants import STD_FLOOR
 
 Network = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 CPU = torch.device("cpu")
 
-STD_FLOOR = 1e-6  # keeps log std finite; softplus falls below it only for s < -13.8
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "silu": functional.silu, "tanh": torch.tanh}
 
 
@@ -27,6 +27,11 @@ class Layer(NamedTuple):
 
     weight: Tensor
     bias: Tensor
+
+
+def layers_of(tensors: Sequence[Tensor]) -> tuple[Layer, ...]:
+    """Return the layers of weight, bias, weight, bias ..."""
+    return tuple(Layer(*two) for two in zip(tensors[::2], tensors[1::2], strict=True))
 
 
 class StepTables(NamedTuple):
@@ -70,7 +75,7 @@ class MLPPair:
         for name, layers in (("mean", self.mean), ("std", self.std)):
             inputs = dim + 1
             for i, (weight, bias) in enumerate(layers):
-                outputs = len(bias) if i + 1 < len(layers) else dim
+                outputs = bias.numel() if i + 1 < len(layers) else dim
                 for what, tensor, shape in (("weight", weight, (outputs, inputs)), ("bias", bias, (outputs,))):
                     if tensor.shape != shape:
                         raise ValueError(f"{name}[{i}].{what} must have shape {list(shape)}; got {list(tensor.shape)}")
@@ -88,9 +93,8 @@ class MLPPair:
         """
         if not tensors or len(tensors) % 4:
             raise ValueError(f"tensors must be two for every layer of two perceptrons; got {len(tensors)}")
-        layers = tuple(Layer(*two) for two in zip(tensors[::2], tensors[1::2], strict=True))
-        half = len(layers) // 2
-        return cls(layers[:half], layers[half:], activation)
+        half = len(tensors) // 2
+        return cls(layers_of(tensors[:half]), layers_of(tensors[half:]), activation)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -100,12 +104,12 @@ class MLPPair:
     @property
     def dim(self) -> int:
         """D."""
-        return len(self.mean[-1].bias)
+        return self.mean[-1].bias.numel()  # len() of a tensor takes a microsecond more
 
     @property
     def hidden(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The widths of the hidden layers of the mean and of the std."""
-        mean, std = (tuple(len(layer.bias) for layer in layers[:-1]) for layers in (self.mean, self.std))
+        mean, std = (tuple([layer.bias.numel() for layer in layers[:-1]]) for layers in (self.mean, self.std))
         return mean, std
 
     @property
@@ -119,7 +123,7 @@ class MLPPair:
     @property
     def values(self) -> tuple[Tensor, ...]:
         """The same as kernels take them: contiguous, and not followed by autograd."""
-        return tuple(tensor.detach().contiguous() for tensor in self.tensors)
+        return tuple(tensor.detach().resolve_neg().contiguous() for tensor in self.tensors)
 
     def __call__(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """(x [B, D], t [B, 1] = t / (T + 1)) -> (mean [B, D], std [B, D])."""

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.networks import MLPPair
+from kernels.networks import MLPPair, layers_of
 from kernels.place import Place
 
 # torch.library knows neither of these, nor an argument that is an int or a tensor: each is taken apart.
-PAIR = "Tensor[] tensors, str activation"
+PAIR = "Tensor[] mean, Tensor[] std, str activation"
 PLACE = "SymInt seed, SymInt step, Tensor? device_step, SymInt first"
 
 
@@ -52,8 +52,9 @@ def _apart(arguments: Sequence[Any]) -> Iterator[Any]:
     for argument in arguments:
         if isinstance(argument, MLPPair):
             assert argument.tables is None
-            assert len(argument.mean) == len(argument.std)
-            yield from ([tensor.detach() for tensor in argument.tensors], argument.activation)
+            for layers in (argument.mean, argument.std):
+                yield [tensor.detach() for layer in layers for tensor in layer]
+            yield argument.activation
         elif isinstance(argument, Place):
             seed, step, first = argument
             if seed >= 2**63:  # the same 64 bits, in torch's signed integers
@@ -67,7 +68,8 @@ def _together(kinds: Sequence[Any], flat: Sequence[Any]) -> Iterator[Any]:
     rest = iter(flat)
     for kind in kinds:
         if kind is MLPPair:
-            yield MLPPair.of_tensors(next(rest), next(rest))
+            mean, std = (layers_of(next(rest)) for _ in range(2))
+            yield MLPPair(mean, std, next(rest))
         elif kind is Place:
             seed, step, device_step, first = (next(rest) for _ in range(4))
             yield Place(seed, step if device_step is None else device_step, first)

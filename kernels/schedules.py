@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -24,16 +25,21 @@ def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tens
         TypeError, ValueError: betas are not a float tensor of shape [T] with T >= 1 and values in (0, 1).
     """
     kept = WeakTensorKeyDictionary()
+    lock = threading.RLock()  # what a thread has been given must not be replaced by what another has computed
 
     @functools.wraps(compute)
     def look_up(betas: Tensor, device: torch.device) -> T:
         per_device = kept.get(betas) if isinstance(betas, Tensor) else None
-        if per_device is None:
-            arguments.schedule(betas)
-            per_device = kept[betas] = {}
-        if device not in per_device:
-            per_device[device] = compute(betas, device)
-        return per_device[device]
+        if per_device is not None and device in per_device:
+            return per_device[device]
+        with lock:
+            per_device = kept.get(betas) if isinstance(betas, Tensor) else None
+            if per_device is None:
+                arguments.schedule(betas)
+                per_device = kept[betas] = {}
+            if device not in per_device:
+                per_device[device] = compute(betas, device)
+            return per_device[device]
 
     return look_up
 
@@ -68,7 +74,7 @@ class Steps(NamedTuple):
 
 def steps(betas: Tensor, size: int) -> Steps:
     """Return the constants of a schedule on the CPU, padded from T to `size` steps, a multiple of 4."""
-    padded = torch.zeros(size, dtype=torch.float64)
+    padded = torch.zeros(size, dtype=torch.float64, device="cpu")
     padded[: len(betas)] = betas.double().cpu()
     scale = torch.sqrt(1 - padded)
     return Steps(
@@ -80,7 +86,7 @@ def steps(betas: Tensor, size: int) -> Steps:
 
 def times(steps: int, size: int) -> Tensor:
     """Return t / (T + 1) for t = 1 ... size, [size] float32 on the CPU."""
-    return (torch.arange(1, size + 1, dtype=torch.float64) / (steps + 1)).float()
+    return (torch.arange(1, size + 1, dtype=torch.float64, device="cpu") / (steps + 1)).float()
 
 
 @per_schedule
@@ -98,7 +104,7 @@ def _round_products(factors: Tensor) -> Tensor:
     Rounded one by one, the error of their product, which is the same for every sample, would walk at random with t
     (measured: gradients twice as far from float64).
     """
-    rounded, behind = torch.empty(len(factors), dtype=torch.float32), 1.0
+    rounded, behind = torch.empty(len(factors), dtype=torch.float32, device="cpu"), 1.0
     for i, factor in enumerate(factors.tolist()):
         rounded[i] = factor * behind
         behind *= factor / float(rounded[i])

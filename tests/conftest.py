@@ -32,13 +32,16 @@ def few_threads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def harder_for_triton(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """torch.empty gives NaN, so that an element that a kernel forgets to write shows; programs are few, so that each
-    has to go on to other samples, on a GPU too."""
-    if request.node.get_closest_marker("triton") is None:
-        yield
-        return
-    monkeypatch.setattr(launch, "warps", lambda device: 3)
-    torch.use_deterministic_algorithms(True)
+def memory_of_nan(request: pytest.FixtureRequest) -> Iterator[None]:
+    """torch.empty gives NaN, so that an element that a kernel forgets to write shows."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    torch.use_deterministic_algorithms(parameters.get("backend") in ("native", "triton"))
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def few_programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch of Triton's has few programs, so that each has to go on to other samples, on a GPU too."""
+    if request.node.get_closest_marker("triton") is not None:
+        monkeypatch.setattr(launch, "warps", lambda device: 3)

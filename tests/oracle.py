@@ -18,7 +18,7 @@ from kernels.networks import MLPPair, Network
 
 def marked(name: str) -> Any:
     """The name of a backend as a parameter of a test, with the mark of those that need a GPU or an interpreter."""
-    return pytest.param(name, marks=pytest.mark.triton) if backends.get(name).default_on is not None else name
+    return pytest.param(name, marks=pytest.mark.triton) if name == "triton" else name
 
 
 ALL = tuple(marked(name) for name in backends.REGISTERED)
@@ -64,16 +64,20 @@ def cases(backend: str, of: Iterable[tuple[int, ...]], letters: str = "DHNT") ->
     """Parameters (backend, *size) of a test, called D1-H4-N1000-T250-vectorized."""
     name = marked(backend)
     marks = () if isinstance(name, str) else name.marks
-    if backend == "vectorized":
+    if backend in ("vectorized", "native"):
         marks = pytest.mark.one_thread
     return [pytest.param(backend, *size.values, id=f"{size.id}-{backend}", marks=marks) for size in sizes(letters, of)]
 
 
 def grid(chosen: Iterable[tuple[int, int, int]]) -> list[Any]:
-    """Cases of a whole chain: all on `vectorized`, Triton's, and for `compiled` the `chosen` (D, H, T) with every N."""
+    """Cases of a chain: all on the default, half on `vectorized`, Triton's, and `chosen` (D, H, T) on `compiled`."""
     compiled = [(dim, hidden, count, steps) for dim, hidden, steps in chosen for count in COUNTS]
-    everything = itertools.product(DIMS, WIDTHS, COUNTS, STEPS)
-    return [*cases("vectorized", everything), *cases("compiled", compiled), *cases("triton", TRITON_CASES)]
+    return [
+        *cases("native", itertools.product(DIMS, WIDTHS, COUNTS, STEPS)),
+        *cases("vectorized", itertools.product(DIMS, WIDTHS, (1, COUNTS[-1]), STEPS)),
+        *cases("compiled", compiled),
+        *cases("triton", TRITON_CASES),
+    ]
 
 
 def sizes(letters: str, of: Iterable[tuple[int, ...]]) -> list[Any]:

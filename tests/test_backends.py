@@ -16,6 +16,7 @@ import ddpm
 from kernels import backends, noise
 from kernels.backends import Backend
 from kernels.forward_process import forward_process
+from kernels.native.library import library
 from kernels.place import Place
 from kernels.reverse_process import reverse_process
 from kernels.reverse_step import reverse_step
@@ -25,12 +26,21 @@ from kernels.variational_bound import variational_bound
 ROOT = Path(__file__).parents[1]
 
 
+def forget() -> None:
+    """What has been found out about this machine."""
+    for backend in backends.REGISTERED.values():
+        getattr(backend.missing, "cache_clear", lambda: None)()
+    backends._warn.cache_clear()
+    library.__init__()  # type: ignore[misc]
+
+
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    backends.get("compiled").missing.cache_clear()  # type: ignore[attr-defined]
+    forget()
     yield
-    backends.get("compiled").missing.cache_clear()  # type: ignore[attr-defined]
+    monkeypatch.undo()
+    forget()
 
 
 def diffusion(backend: str | None = None, hidden: tuple[int, ...] = (4,)) -> ddpm.Diffusion:
@@ -39,13 +49,14 @@ def diffusion(backend: str | None = None, hidden: tuple[int, ...] = (4,)) -> ddp
 
 def test_all_are_available() -> None:
     found = ddpm.backends()
-    assert [name for name, why in found.items() if why == "available"][:3] == ["reference", "vectorized", "compiled"]
-    assert list(found)[3:] == ["triton"]
+    assert list(found) == ["reference", "vectorized", "compiled", "triton", "native"]
+    available = [name for name, why in found.items() if why == "available" and name != "triton"]
+    assert available == ["reference", "vectorized", "compiled", "native"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a CUDA device")
 def test_triton_needs_a_device() -> None:
-    assert diffusion().backend == "compiled"
+    assert diffusion().backend == "native"
     said = "backend 'triton' is not available: it needs a CUDA device, and the tensors are on 'cpu'"
     with pytest.raises(RuntimeError, match=said):
         diffusion("triton")
@@ -63,7 +74,7 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 def test_triton_takes_the_cpu_where_it_is_interpreted(interpreted: pytest.MonkeyPatch) -> None:
     assert backends.get("triton").missing("cpu") is None
-    assert backends.choose(None).name == "compiled"  # the interpreter is slow: only for who asks for it
+    assert backends.choose(None).name == "native"  # the interpreter is slow: only for who asks for it
 
 
 def test_triton_missing_or_too_old(interpreted: pytest.MonkeyPatch) -> None:
@@ -90,8 +101,14 @@ def test_without_a_compiler() -> None:
         forward_process(oracle.points(3, 1), oracle.betas("constant", 5), backend="compiled")
     with pytest.raises(RuntimeError, match=said):
         noise.normal(3, backend="compiled")
-    # the best of those that remain, where none was named
-    assert diffusion().backend == "vectorized"
+    # the best of those that remain, where none was named; said once
+    instead = (
+        "backend 'vectorized' is used, because 'native' is not available: CXX is 'no-such-compiler', which is not on"
+    )
+    with pytest.warns(RuntimeWarning, match=instead) as said_once:
+        used = [diffusion().backend for _ in range(2)]
+    assert used == ["vectorized"] * 2
+    assert len(said_once) == 1
     assert torch.equal(noise.normal(3), noise.normal(3, backend="vectorized"))
 
 
@@ -114,6 +131,7 @@ def test_import_needs_no_compiler_and_compiles_nothing() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": "", "CXX": "no-such-compiler"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert ran.stdout.split(maxsplit=1)[:1] == ["vectorized"], ran.stderr
+    assert ran.stderr.count("RuntimeWarning") == 1
 
 
 def test_another_package_called_kernels_is_detected(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("backend", ["vectorized", "compiled"])
+@pytest.mark.parametrize("backend", ["vectorized", "compiled", "native"])
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, backend: str) -> None:
     x0, path = oracle.points(50, 1), tmp_path / "model.safetensors"
     whole, first = diffusion(backend), diffusion(backend)

@@ -302,3 +302,24 @@ def test_help_does_not_wait_for_torch_or_matplotlib() -> None:
         "assert not new & {'torch', 'matplotlib', 'scipy', 'numpy'}, new"
     )
     subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
+@pytest.mark.parametrize("backend", ["native", "compiled"])
+def test_a_broken_compiler_is_one_line(backend: str, data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'x.cpp:1: error: no such thing' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    environment = {name: str(tmp_path / "cache") for name in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR")}
+    command = [sys.executable, "-m", "ddpm", "train", str(data), "--backend", backend, "--timesteps", "5"]
+    ran = subprocess.run(
+        [*command, "--out", str(tmp_path / "model.safetensors")],
+        env=os.environ | environment | {"CXX": str(broken), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    said = ran.stderr.splitlines()[-1]
+    assert said.startswith(f"ddpm: error: backend '{backend}' is not available: ")
+    assert str(broken) in said
+    assert "Traceback" not in ran.stderr

@@ -12,7 +12,7 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from kernels import noise
-from kernels.noise.stream import signed
+from kernels.constants import signed
 from kernels.reference import noise as reference
 from kernels.vectorized import noise as vectorized
 

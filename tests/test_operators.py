@@ -62,7 +62,8 @@ def test_sampling_and_the_forward_process(backend: str) -> None:
 @pytest.mark.parametrize("step", [3, torch.tensor(3)], ids=["number", "tensor"])
 def test_what_is_registered_keeps_torchs_rules(step: int | Tensor) -> None:
     x0, betas = oracle.points(5, 2), oracle.betas("linear", STEPS)
-    pair, backend = (list(oracle.weights(2, 3)), "relu"), "vectorized"
+    weights, backend = list(oracle.weights(2, 3)), "vectorized"
+    pair = weights[:4], weights[4:], "relu"
     device_step, number = (step, 0) if isinstance(step, Tensor) else (None, step)
     place, still = (1, number, device_step, 2), (1, 0, None, 2)
     ops = torch.ops.fused_ddpm

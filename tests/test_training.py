@@ -47,7 +47,7 @@ def test_result() -> None:
     assert (model.seed, model.iteration) == (3, 7)
 
 
-@pytest.mark.parametrize("backend", ["reference", "vectorized", "compiled"])
+@pytest.mark.parametrize("backend", ["reference", "vectorized", "compiled", "native"])
 def test_two_halves_are_the_whole(backend: str) -> None:
     whole, halves, x0 = diffusion(backend), diffusion(backend), oracle.points(50, 1)
     losses = ddpm.train(whole, x0, steps=20, progress=False).losses

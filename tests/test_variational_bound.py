@@ -127,7 +127,7 @@ def test_triton_shows_weights_that_are_not_finite(dim: int, hidden: int, i: int)
 @pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(9, 1), (1, 65)]))
 def test_triton_names_what_it_takes(dim: int, hidden: int) -> None:
     weights, x0, betas = oracle.weights(dim, hidden), oracle.points(3, dim), oracle.betas("constant", 5)
-    said = backends.get("triton").refuses(oracle.pair(weights))
+    said = backends.get("triton").refuses(oracle.pair(weights), "variational_bound")
     assert said is not None
     assert said.endswith(f"D up to 8 and H up to 64; got D = {dim}, H = {hidden}")
     # such a network is called, between fused parts

@@ -1,6 +1,7 @@
 """This project's backends. They draw the stream's noise: the checks compare on the same, so it need not be passed."""
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -9,20 +10,45 @@ import ddpm
 from benchmarks.cases import Case
 from benchmarks.problem import LR, WEIGHT_DECAY, Problem, Work
 from ddpm.cuda_graph import WARM_UP, capture, on_side_stream
-from kernels import backends, noise
+from kernels import backends, networks, noise
+from kernels.training_step import AdamW, training_step
 
 
-def recorded(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+def recorded(step: Callable[[], object], device: torch.device) -> Callable[[], object]:
     """In a CUDA graph, at the first call: what ddpm.train does."""
 
     @functools.cache
-    def graph() -> Callable[[], None]:
+    def graph() -> Callable[[], object]:
         with on_side_stream(device):
             for _ in range(WARM_UP):
                 step()
             return capture(step)
 
     return lambda: graph()()
+
+
+def step_in_torch(model: ddpm.Diffusion, p: Problem) -> Callable[[], object]:
+    on_cuda = p.case.device == "cuda"
+    adamw = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True, capturable=on_cuda)
+    iteration: int | torch.Tensor = torch.zeros((), dtype=torch.int64, device="cuda") if on_cuda else 0
+
+    def step() -> None:
+        nonlocal iteration
+        adamw.zero_grad()
+        model.backward(p.x0, step=iteration)
+        adamw.step()
+        iteration += 1  # in place, where it is a tensor
+
+    return step
+
+
+def step_in_one_call(model: ddpm.Diffusion, p: Problem) -> Callable[[], object]:
+    pair, iterations = networks.describe(model.network), itertools.count()
+    assert pair is not None
+    first, second = ([torch.zeros_like(w) for w in pair.tensors] for _ in range(2))
+    adamw = AdamW(first, second, [torch.zeros(()) for _ in pair.tensors], LR, WEIGHT_DECAY)
+    steps = training_step(pair, p.x0, p.schedule.betas, adamw, backend=model.backend)
+    return lambda: steps.run(next(iterations))
 
 
 class Own:
@@ -69,24 +95,15 @@ class Own:
         return Work(run, result)
 
     def training_step(self, p: Problem) -> Work:
-        model, x0, on_cuda = self.diffusion(p), p.x0, p.case.device == "cuda"
-        parameters = list(model.parameters())
-        adamw = torch.optim.AdamW(parameters, lr=LR, weight_decay=WEIGHT_DECAY, fused=True, capturable=on_cuda)
-        iteration: int | torch.Tensor = torch.zeros((), dtype=torch.int64, device="cuda") if on_cuda else 0
-
-        def step() -> None:
-            nonlocal iteration
-            adamw.zero_grad()
-            model.backward(x0, step=iteration)
-            adamw.step()
-            iteration += 1  # in place, where it is a tensor
+        model, backend = self.diffusion(p), backends.get(self.name)
+        step = step_in_one_call(model, p) if backend.has("training_step") else step_in_torch(model, p)
 
         def result(*_: torch.Tensor) -> list[torch.nn.Parameter]:
             step()
-            return parameters
+            return list(model.parameters())
 
-        in_graph = on_cuda and backends.get(self.name).in_cuda_graphs
-        return Work(recorded(step, x0.device) if in_graph else step, result)
+        in_graph = p.case.device == "cuda" and backend.in_cuda_graphs
+        return Work(recorded(step, p.x0.device) if in_graph else step, result)
 
     def reverse_process(self, p: Problem) -> Work:
         model, count = self.diffusion(p), p.case.N

@@ -1,15 +1,19 @@
 """torch.compile as the kernels need it: once for each combination of shapes, and never again."""
 
+import contextlib
 import functools
 import hashlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+from kernels.backends import BackendUnavailable
 
 # Each of these moved a measurement, on two AVX2 cores at the tutorial's size.
 OPTIONS: dict[str, Any] = {
@@ -55,9 +59,13 @@ class Kernel:
         key = (tensors[0].device, torch.get_num_threads(), torch.get_default_dtype(), pattern)
         kernel = self.compiled.get(key)
         with torch.no_grad():  # always: a kernel called with and without gradients would be compiled twice
-            if kernel is None:
-                kernel = self.compiled[key] = self._ready(key, tensors)
-            return kernel(*tensors)
+            if kernel is not None:
+                return kernel(*tensors)
+            with broken_compiler_in_a_line():
+                kernel = self._ready(key, tensors)
+                found = kernel(*tensors)
+            self.compiled[key] = kernel
+            return found
 
     def _ready(self, key: tuple[Any, ...], tensors: tuple[Tensor, ...]) -> Callable[..., Any]:
         options = self.options | vector_width()
@@ -76,6 +84,21 @@ class Kernel:
         # the key says all that a guard would, and guards on 20 tensors take 30 us
         unguarded = options | {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
         return torch.compile(copy, fullgraph=True, dynamic=self.dynamic, options=unguarded)
+
+
+@contextlib.contextmanager
+def broken_compiler_in_a_line() -> Iterator[None]:
+    """Say that the C++ compiler fails in one line, not in the hundred that torch takes."""
+    try:
+        yield
+    except torch._dynamo.exc.BackendCompilerFailed as error:
+        inner = error.inner_exception
+        if not isinstance(inner, CppCompileError | InvalidCxxCompiler):
+            raise
+        lines = str(inner).splitlines()
+        said = next((line for line in lines if "error:" in line), lines[0]).strip()
+        message = f"backend 'compiled' is not available: {said}: install a C++ compiler that works, or set CXX"
+        raise BackendUnavailable(message) from None
 
 
 def kept_on_disk(

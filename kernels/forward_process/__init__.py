@@ -53,4 +53,4 @@ def trajectory(x0: Tensor, betas: Tensor, place: Place, backend: str | None) -> 
     if chosen.by_autograd:
         return implementation.forward_process(x0, betas, place)
     with arithmetic(x0.device.type):
-        return implementation.forward_process(x0.detach().contiguous(), betas, place)
+        return implementation.forward_process(x0.detach().resolve_neg().contiguous(), betas, place)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from kernels.noise.stream import FORWARD
+from kernels.constants import FORWARD
 from kernels.place import Place
 from kernels.vectorized import chain, noise, tiles
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from kernels import arguments, backends
+from kernels.constants import DATA, FORWARD, REVERSE, TERMINAL
 from kernels.modes import arithmetic
-from kernels.noise.stream import DATA, FORWARD, REVERSE, TERMINAL
 from kernels.place import Place
 
 __all__ = ["DATA", "FORWARD", "REVERSE", "TERMINAL", "normal"]

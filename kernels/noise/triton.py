@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.noise.stream import STREAM_SHIFT
+from kernels.constants import STREAM_SHIFT
 from kernels.place import Place
 from kernels.triton import launch, sizes
 from kernels.triton.launch import OPTIONS, UNSPECIALIZED

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from kernels.noise.stream import KEY_INCREMENTS, MULTIPLIERS, ROUNDS, STREAM_SHIFT
+from kernels.constants import KEY_INCREMENTS, MULTIPLIERS, ROUNDS, STREAM_SHIFT
 from kernels.place import Place
 
 MASK = 0xFFFFFFFF

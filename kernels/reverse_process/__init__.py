@@ -43,7 +43,7 @@ def reverse_process(
     known = pair or networks.called(network)
     chosen = backends.choose(backend, known.device.type, known.dtype)
     chosen.check_dtype("network", known.dtype)
-    if chosen.holds(pair):
+    if chosen.holds(pair, "reverse_process"):
         return samples(pair, steps, count, place, history, chosen.name)
     called = known if isinstance(known, Called) else networks.called(network)
     steps, count, place = _checked(steps, count, place, known.device)

@@ -15,15 +15,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels import constants
 from kernels.networks import MLPPair
-from kernels.noise import stream
 from kernels.place import Place
 from kernels.triton import launch, schedules, sizes, unrolled, wide
 from kernels.triton.gaussian import std
 from kernels.triton.launch import OPTIONS, UNSPECIALIZED
 from kernels.triton.noise import normals
 
-REVERSE, TERMINAL = (tl.constexpr(which << stream.STREAM_SHIFT) for which in (stream.REVERSE, stream.TERMINAL))
+REVERSE, TERMINAL = (tl.constexpr(which << constants.STREAM_SHIFT) for which in (constants.REVERSE, constants.TERMINAL))
 
 
 @triton.jit

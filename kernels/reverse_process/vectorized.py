@@ -9,8 +9,8 @@ Beside the operations that are counted below, 4 D bytes are read (the noise) and
 import torch
 from torch import Tensor
 
+from kernels.constants import REVERSE, TERMINAL
 from kernels.networks import MLPPair
-from kernels.noise.stream import REVERSE, TERMINAL
 from kernels.place import Place
 from kernels.vectorized import gaussian, noise, tiles
 

@@ -44,5 +44,5 @@ def one_step(mean: Tensor, std: Tensor, t: int, place: Place, backend: str | Non
     chosen.check_dtype("mean", mean.dtype)
     implementation = chosen.implementation("reverse_step")
     with arithmetic(mean.device.type):
-        flat = (x.detach().reshape(len(mean), -1).contiguous() for x in (mean, std))
+        flat = (x.detach().resolve_neg().reshape(len(mean), -1).contiguous() for x in (mean, std))
         return implementation.reverse_step(*flat, t, place).view_as(mean)

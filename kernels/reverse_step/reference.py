@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from kernels.noise.stream import REVERSE
+from kernels.constants import REVERSE
 from kernels.place import Place
 from kernels.reference.noise import group_normals
 

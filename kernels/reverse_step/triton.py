@@ -10,14 +10,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.noise import stream
+from kernels import constants
 from kernels.place import Place
 from kernels.triton import launch, sizes
 from kernels.triton.launch import UNSPECIALIZED
 from kernels.triton.noise import normals
 
 BLOCK = 256
-REVERSE = tl.constexpr(stream.REVERSE << stream.STREAM_SHIFT)
+REVERSE = tl.constexpr(constants.REVERSE << constants.STREAM_SHIFT)
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)

@@ -7,7 +7,7 @@ read and 4 written.
 import torch
 from torch import Tensor
 
-from kernels.noise.stream import REVERSE
+from kernels.constants import REVERSE
 from kernels.place import Place
 from kernels.vectorized import noise, tiles
 

@@ -36,6 +36,6 @@ def transition_bound(previous: Tensor, mean: Tensor, std: Tensor, *, backend: st
     if chosen.by_autograd:
         return implementation.transition_bound(previous, mean, std)
     with arithmetic(previous.device.type):
-        flat = (x.detach().contiguous().view(-1) for x in (previous, mean, std))
+        flat = (x.detach().resolve_neg().contiguous().view(-1) for x in (previous, mean, std))
         bound, gradients = implementation.bound_and_gradients(*flat)
     return autograd.attach(bound, gradients, (mean, std))

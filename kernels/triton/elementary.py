@@ -8,19 +8,12 @@ and its division the same; the kernels never meet those. What one instruction of
 import triton
 import triton.language as tl
 
-from kernels import polynomials
+from kernels import constants
 
-# log(1 + f) = f + f^2 (c0 + c1 f + ...) on [sqrt(1/2) - 1, sqrt(2) - 1]: a minimax fit made for this file, wrong by
-# 0.07 units in the last place before rounding
-LOG_FRACTION = tl.constexpr(
-    (
-        *(-0.49999988079, 0.33333325386, -0.25001582503, 0.20001974702, -0.16609081626),
-        *(0.14181822538, -0.13242988288, 0.12904448807, -0.07621795684),
-    )
-)
-LOG1P_UNIT = tl.constexpr(polynomials.LOG1P_UNIT)
-SQRT_HALF_BITS = tl.constexpr(polynomials.SQRT_HALF_BITS)
-LOG2 = tl.constexpr(0.6931471805599453)
+LOG_FRACTION = tl.constexpr(constants.LOG_FRACTION)
+LOG1P_UNIT = tl.constexpr(constants.LOG1P_UNIT)
+SQRT_HALF_BITS = tl.constexpr(constants.SQRT_HALF_BITS)
+LOG2 = tl.constexpr(constants.LOG2)
 
 
 @triton.jit

@@ -3,10 +3,10 @@
 import triton
 import triton.language as tl
 
-from kernels import networks
+from kernels import constants
 from kernels.triton.elementary import exp_negative, log1p_unit, maximum, reciprocal
 
-STD_FLOOR = tl.constexpr(networks.STD_FLOOR)
+STD_FLOOR = tl.constexpr(constants.STD_FLOOR)
 
 
 @triton.jit

@@ -9,7 +9,7 @@ import functools
 import torch
 from torch import Tensor
 
-from kernels.noise.stream import signed
+from kernels.constants import signed
 from kernels.place import Place
 
 # Compiled once for all values of these. Triton would otherwise compile anew where one is 1 or a multiple of 16.

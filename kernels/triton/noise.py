@@ -1,21 +1,18 @@
 """The noise stream in Triton: four normals for each counter, in registers."""
 
-import math
-
 import triton
 import triton.language as tl
 
-from kernels import polynomials
-from kernels.noise import stream
+from kernels import constants
 from kernels.triton.elementary import log_fraction, split_exponent
 
-M0, M1 = (tl.constexpr(multiplier) for multiplier in stream.MULTIPLIERS)
-K0, K1 = (tl.constexpr(increment) for increment in stream.KEY_INCREMENTS)
-ROUNDS = tl.constexpr(stream.ROUNDS)
+M0, M1 = (tl.constexpr(multiplier) for multiplier in constants.MULTIPLIERS)
+K0, K1 = (tl.constexpr(increment) for increment in constants.KEY_INCREMENTS)
+ROUNDS = tl.constexpr(constants.ROUNDS)
 
-TURN = tl.constexpr(2 * math.pi * 2.0**-32)
+RADIANS = tl.constexpr(constants.RADIANS)
 UNIT = tl.constexpr(2.0**-32)
-SIN, COS = tl.constexpr(polynomials.SIN), tl.constexpr(polynomials.COS)
+SIN, COS = tl.constexpr(constants.SIN), tl.constexpr(constants.COS)
 
 
 @triton.jit
@@ -50,7 +47,7 @@ def radius(word):
 def cos_sin(word):
     """cos and sin of 2 pi word 2^-32, by exact reduction to an eighth of a turn on either side of a quadrant."""
     quadrant = (word + (1 << 29)) >> 30
-    x = (word - (quadrant << 30)).to(tl.int32, bitcast=True).to(tl.float32) * TURN
+    x = (word - (quadrant << 30)).to(tl.int32, bitcast=True).to(tl.float32) * RADIANS
     square = x * x
     sin = x * square * ((square * SIN[2] + SIN[1]) * square + SIN[0]) + x
     cos = square * square * ((square * COS[2] + COS[1]) * square + COS[0]) + (1 - 0.5 * square)

@@ -44,7 +44,7 @@ def variational_bound(
     pair, place = networks.describe(network), Place(seed, step, first)
     known = pair or networks.called(network, x0.device, x0.dtype)
     chosen = _choose(known, x0, backend)
-    if chosen.holds(pair):
+    if chosen.holds(pair, "variational_bound"):
         found = bound_and_gradients(pair, x0, betas, place, chosen.name)
         return autograd.attach(found[-1], found[:-1], pair.tensors)
     called = known if isinstance(known, Called) else networks.called(network)
@@ -72,7 +72,7 @@ def accumulate_gradients(
     arguments.floating("x0", x0)
     pair = networks.describe(network)
     chosen = _choose(pair or networks.called(network, x0.device, x0.dtype), x0, backend)
-    if chosen.holds(pair) and all(map(autograd.accumulates_plainly, pair.tensors)):
+    if chosen.holds(pair, "variational_bound") and all(map(autograd.accumulates_plainly, pair.tensors)):
         found = bound_and_gradients(pair, x0, betas, Place(seed, step, first), chosen.name)
         autograd.accumulate(pair.tensors, autograd.split(found[:-1], pair.tensors))
         return found[-1]
@@ -98,7 +98,7 @@ def _choose(network: MLPPair | Called, x0: Tensor, backend: str | None) -> Backe
 def _checked(x0: Tensor, betas: Tensor, place: Place, backend: Backend) -> Place:
     arguments.points("x0", x0)
     schedules.check(betas, backend.by_autograd)
-    return place.checked(len(x0), x0.device)
+    return place.checked(x0.shape[0], x0.device)
 
 
 def _like_found(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, backend: str) -> Tensor:
@@ -114,4 +114,4 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, 
         raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
     implementation = chosen.implementation("variational_bound")
     with arithmetic(x0.device.type):
-        return implementation.bound_and_gradients(pair, x0.contiguous(), betas, place)
+        return implementation.bound_and_gradients(pair, x0.resolve_neg().contiguous(), betas, place)

@@ -12,8 +12,8 @@ Beside the operations that are counted below, each of 4 passes over the H hidden
 import torch
 from torch import Tensor
 
+from kernels.constants import FORWARD
 from kernels.networks import MLPPair
-from kernels.noise.stream import FORWARD
 from kernels.place import Place
 from kernels.schedules import bound_constant
 from kernels.vectorized import chain, gaussian, noise, tiles

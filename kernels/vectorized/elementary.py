@@ -7,12 +7,11 @@ a unit in the last place, so that rounding is what remains (tests/test_elementar
 """
 
 import itertools
-import math
 
 import torch
 from torch import Tensor
 
-from kernels.polynomials import LOG1P_UNIT, SQRT_HALF_BITS
+from kernels.constants import EXP, LOG1P_UNIT, LOG2, LOG2_HIGH, LOG2_LOW, SQRT_HALF_BITS
 
 
 def polynomial(x: Tensor, *coefficients: float) -> Tensor:
@@ -38,7 +37,7 @@ def log_ratio(s: Tensor, exponent: Tensor) -> Tensor:
     """log((1 + f) 2^e) = 2 atanh(s) + e log 2 with s = f / (2 + f): relatively precise for small f when e = 0."""
     square = s * s
     series = polynomial(square, 0.66666776, 0.39977537, 0.29871863)
-    return exponent.float() * math.log(2) + (2 * s + s * square * series)
+    return exponent.float() * LOG2 + (2 * s + s * square * series)
 
 
 def log_fraction(f: Tensor, exponent: Tensor) -> Tensor:
@@ -62,8 +61,7 @@ def log1p_unit(x: Tensor) -> Tensor:
 def exp_negative(x: Tensor) -> Tensor:
     """exp(-x) = 2^n exp(r), |r| <= log(2) / 2, for x >= 0; constant beyond 87, where the subnormals would begin."""
     y = -x.clamp_max(87)
-    n = torch.round(y * (1 / math.log(2)))
-    # log 2 in two parts, the first with few bits, so that its multiple is exact
-    r = (y - n * 0.693359375) - n * (math.log(2) - 0.693359375)
-    series = polynomial(r, 0.49999993, 0.16666521, 0.041668387, 0.0083687098, 0.0013814613)
+    n = torch.round(y * (1 / LOG2))
+    r = (y - n * LOG2_HIGH) - n * LOG2_LOW
+    series = polynomial(r, *EXP)
     return (series * (r * r) + r + 1) * ((n.to(torch.int32) + 127) << 23).view(torch.float32)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kernels.networks import STD_FLOOR
+from kernels.constants import STD_FLOOR
 from kernels.vectorized.elementary import exp_negative, log1p_unit, reciprocal_and_log
 
 Std = Callable[[Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]

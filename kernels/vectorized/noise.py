@@ -3,13 +3,10 @@
 One call makes the normals of a tile (see tiles.py), four steps for each counter.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
-from kernels.noise.stream import KEY_INCREMENTS, MULTIPLIERS, ROUNDS, signed
-from kernels.polynomials import COS, SIN
+from kernels.constants import COS, KEY_INCREMENTS, MULTIPLIERS, RADIANS, ROUNDS, SIN, signed
 from kernels.vectorized.elementary import log_fraction, split_exponent
 
 OPERATIONS = 88  # for a normal, one on a 64-bit integer counted as two
@@ -50,7 +47,7 @@ def radius(word: Tensor) -> Tensor:
 def cos_sin(word: Tensor) -> tuple[Tensor, Tensor]:
     """cos and sin of 2 pi word 2^-32, by exact reduction to an eighth of a turn on either side of a quadrant."""
     quadrant = (word + (1 << 29)) >> 30
-    x = (word - (quadrant << 30)).float() * (2 * math.pi * 2.0**-32)
+    x = (word - (quadrant << 30)).float() * RADIANS
     square = x * x
     sin = x + x * square * (SIN[0] + square * (SIN[1] + square * SIN[2]))
     cos = COS[0] + square * (COS[1] + square * COS[2])

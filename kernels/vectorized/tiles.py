@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kernels import schedules
-from kernels.noise.stream import STREAM_SHIFT, signed
+from kernels.constants import STREAM_SHIFT, signed
 from kernels.place import Place
 
 NormalTile = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -52,8 +52,20 @@ class TimeTile:
     groups: int
 
 
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, where it would return it to the system and get each page back filled with zeros.
+
+    It raises the size of the blocks that it keeps to that of the largest that was freed, up to 32 MiB. Measured on the
+    bound at the tutorial's size: 12.5 instead of 28 ms, and no page faults instead of 10,000.
+    """
+    torch.empty(2**25 - 4096, dtype=torch.uint8, device="cpu")
+
+
 def blocks(first: int, count: int, dim: int, device: torch.device, hidden: int = 1) -> Iterator[Block]:
     """The blocks that hold samples first ... first + count - 1; `hidden` units a sample are kept at the same time."""
+    if device.type == "cpu":
+        keep_freed_memory()
     columns = COLUMNS.get(device.type, COLUMNS_ELSEWHERE)
     width = max(16, min(columns // dim, 8 * columns // hidden) // 16 * 16)
     for sample in range(first // width * width, first + count, width):

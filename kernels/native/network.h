@@ -1,0 +1,76 @@
+// Multilayer perceptrons with relu, on some samples at a time. Every sum is in the order of its index; an output's has its
+// bias last, because a large one would cost each term some digits.
+#pragma once
+#include "lanes.h"
+
+// A hidden layer, w1 [H, inputs] and b1 [H], and the linear layer after it, w2 [D, H] and b2 [D], as torch keeps them; D is
+// 0 where another hidden layer comes instead. `pitch` is from row to row of w1: a first layer has a last column for the time.
+struct Perceptron {
+  const float *w1, *b1, *w2, *b2;
+  int inputs, hidden, dim, pitch;
+};
+
+INLINE float time_of(int64_t t, int64_t steps) { return (float)((double)t / (double)(steps + 1)); }
+
+// A first layer's biases at one time.
+INLINE void bias_at(const Perceptron &p, float time, float *bias) {
+  for (int j = 0; j < p.hidden; j++) bias[j] = __builtin_fmaf(time, p.w1[j * p.pitch + p.pitch - 1], p.b1[j]);
+}
+
+// The output for one input and one dimension; h, unless it is null, takes the hidden units, h_row from one to the next.
+template <class V> INLINE V output(const Perceptron &p, V x, const float *bias, float *h, int h_row) {
+  V sum = V{};
+  for (int j = 0; j < p.hidden; j++) {
+    V z = larger(V{}, fma(x, all<V>(p.w1[j * p.pitch]), all<V>(bias[j])));
+    if (h) store(h + j * h_row, z);
+    sum = fma(z, all<V>(p.w2[j]), sum);
+  }
+  return sum + all<V>(p.b2[0]);
+}
+
+// UNITS hidden units from `unit` on: h = relu(w1 x + bias), and what they add to the outputs. DIM is 1, or 0 where inputs
+// and outputs are more than one.
+template <int UNITS, int DIM>
+INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, const float *bias, float *h, int h_row, float *out,
+                  int out_row, int n) {
+  const int inputs = DIM ? DIM : p.inputs, dim = DIM ? DIM : p.dim;
+  const float *w1 = p.w1 + unit * p.pitch, *w2 = p.w2 + unit, *b1 = bias + unit;
+  columns<Two>(n, [=](auto vector, int v) {
+    typedef decltype(vector) V;
+    V z[UNITS];
+#pragma GCC unroll 8
+    for (int u = 0; u < UNITS; u++) z[u] = all<V>(b1[u]);
+    for (int i = 0; i < inputs; i++) {
+      const V value = load<V>(x + i * x_row + v);
+#pragma GCC unroll 8
+      for (int u = 0; u < UNITS; u++) z[u] = fma(value, all<V>(w1[u * p.pitch + i]), z[u]);
+    }
+#pragma GCC unroll 8
+    for (int u = 0; u < UNITS; u++) {
+      z[u] = larger(V{}, z[u]);
+      if (h) store(h + (unit + u) * h_row + v, z[u]);
+    }
+    for (int d = 0; d < dim; d++) {
+      V sum = z[0] * all<V>(w2[d * p.hidden]);
+#pragma GCC unroll 8
+      for (int u = 1; u < UNITS; u++) sum = fma(z[u], all<V>(w2[d * p.hidden + u]), sum);
+      if (unit > 0) sum = load<V>(out + d * out_row + v) + sum;
+      store(out + d * out_row + v, unit + UNITS == p.hidden ? sum + all<V>(p.b2[d]) : sum);
+    }
+  });
+}
+
+template <int DIM>
+INLINE void all_units(const Perceptron &p, const float *x, int x_row, const float *bias, float *h, int h_row, float *out,
+                      int out_row, int n) {
+  int unit = 0;
+  for (; unit + 4 <= p.hidden; unit += 4) units<4, DIM>(p, unit, x, x_row, bias, h, h_row, out, out_row, n);
+  for (; unit < p.hidden; unit++) units<1, DIM>(p, unit, x, x_row, bias, h, h_row, out, out_row, n);
+}
+
+// x [inputs, n], bias [H] -> out [D, n], and h [H, n] unless it is null; each row that far from the next.
+static __attribute__((noinline)) void outputs(const Perceptron &p, const float *x, int x_row, const float *bias, float *h,
+                                              int h_row, float *out, int out_row, int n) {
+  if (p.inputs == 1 && p.dim == 1) all_units<1>(p, x, x_row, bias, h, h_row, out, out_row, n);
+  else all_units<0>(p, x, x_row, bias, h, h_row, out, out_row, n);
+}

@@ -1,0 +1,9 @@
+#pragma once
+#include <stdint.h>
+
+// out [P + 1]: the gradient of each weight, then the bound, of the mean over elements. weights: W1, b1, W2, b2 of the mean,
+// then of the std; x0 [count, dim]; scale, noise_scale [steps]; constant: what no weight changes, times T + 1.
+// Returns whether there was enough memory.
+extern "C" bool variational_bound(float *out, const float *const *weights, int dim, int hidden, const float *x0,
+                                  int64_t count, int64_t steps, const float *scale, const float *noise_scale,
+                                  double constant, uint64_t seed, uint32_t step, uint32_t first, int threads);

@@ -1,0 +1,62 @@
+// Prints a digest of what each function of the library computes, for machines where Python does not run. Its inputs need
+// no library function. Compiled together with the library.
+#include <stdio.h>
+#include <vector>
+
+static uint64_t state = 1;
+static float uniform(float low, float high) {  // a linear congruential generator
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return low + (high - low) * (float)(state >> 40) * 0x1p-24f;
+}
+static std::vector<float> uniforms(size_t size, float low, float high) {
+  std::vector<float> values(size);
+  for (float &value : values) value = uniform(low, high);
+  return values;
+}
+
+static void print(const char *name, const std::vector<float> &values) {  // FNV-1a
+  uint64_t hash = 14695981039346656037u;
+  for (float value : values) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    for (int i = 0; i < 4; i++, bits >>= 8) hash = (hash ^ (bits & 255)) * 1099511628211u;
+  }
+  printf("%s %016llx\n", name, (unsigned long long)hash);
+}
+
+static void digest(int dim, int hidden, int64_t count, int64_t steps) {
+  const uint64_t seed = 0x123456789abcdef0;
+  const int64_t size = count * dim;
+  printf("D%d H%d N%d T%d\n", dim, hidden, (int)count, (int)steps);
+  std::vector<float> noise(steps * size), trajectory((steps + 1) * size), step(size), slopes(2 * size), history = trajectory;
+  const auto x0 = uniforms(size, -3, 3), mean = uniforms(size, -1, 1), std = uniforms(size, 0.1f, 2);
+  const auto scale = uniforms(steps, 0.9f, 1), noise_scale = uniforms(steps, 0.01f, 0.5f);
+  std::vector<std::vector<float>> tensors;
+  std::vector<const float *> weights;
+  for (int k = 0; k < 2; k++)
+    for (int size : {hidden * (dim + 1), hidden, dim * hidden, dim}) tensors.push_back(uniforms(size, -0.6f, 0.7f));
+  for (const auto &tensor : tensors) weights.push_back(tensor.data());
+  const int widths[] = {hidden, hidden};
+
+  normal(noise.data(), count, dim, steps, seed, 7, 100, 3, 2);
+  print("noise", noise);
+  memcpy(trajectory.data(), x0.data(), size * sizeof(float));
+  forward_process(trajectory.data(), count, dim, steps, scale.data(), noise_scale.data(), seed, 3, 5, 2);
+  print("forward_process", trajectory);
+  reverse_step(step.data(), mean.data(), std.data(), count, dim, 4, 2, seed, 9, 2);
+  print("reverse_step", step);
+  slopes.push_back((float)transition_bound(slopes.data(), x0.data(), mean.data(), std.data(), size, 2));
+  print("transition_bound", slopes);
+  std::vector<float> bound(2 * (hidden * (2 * dim + 2) + dim) + 1);
+  variational_bound(bound.data(), weights.data(), dim, hidden, x0.data(), count, steps, scale.data(), noise_scale.data(), 0.5,
+                    seed, 1, 2, 2);
+  print("variational_bound", bound);
+  reverse_process(history.data(), weights.data(), widths, 1, 1, dim, count, steps, true, seed, 0, 2);
+  print("reverse_process", history);
+}
+
+int main() {
+  digest(1, 4, 100, 9);
+  digest(1, 5, 3, 250);
+  digest(3, 9, 70, 6);
+}

@@ -1,0 +1,444 @@
+# mypy: disable-error-code="arg-type,var-annotated,attr-defined,misc"
+"""The C++ of `native`: how it is built and kept, the same bits from every build, threads, forks and sanitizers."""
+
+import ctypes
+import hashlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import oracle
+import pytest
+import torch
+from torch import Tensor
+
+from kernels import backends, noise
+from kernels.forward_process import forward_process
+from kernels.native import compilation
+from kernels.native import library as libraries
+from kernels.native.compilation import BuildError, Compilation
+from kernels.native.library import Library, library
+from kernels.networks import Layer, MLPPair
+from kernels.place import Place
+from kernels.reverse_process import reverse_process
+from kernels.reverse_step import reverse_step
+from kernels.transition_bound import transition_bound
+from kernels.variational_bound import bound_and_gradients, variational_bound
+
+TESTS = Path(__file__).parent
+
+
+# ---- what every build must give, bit for bit
+
+SIZES = [(1, 4, 100, 9), (1, 1, 5, 250), (2, 7, 17, 37), (5, 33, 67, 6), (3, 130, 2, 5)]  # D, H, N, T
+
+
+def results(dim: int, hidden: int, count: int, steps: int) -> Iterator[Tensor]:
+    """The results of all six ops."""
+    betas, x0, pair = oracle.betas("linear", steps), oracle.points(count, dim), oracle.pair(oracle.weights(dim, hidden))
+    at = {"seed": -(2**62) - 5, "first": 2**32 - count, "backend": "native"}
+    yield noise.normal(count, dim, steps, step=7, stream=noise.DATA, **at)
+    yield forward_process(x0, betas, step=3, **at)
+    yield reverse_process(pair, steps, count, history=True, **at)
+    yield reverse_step(x0, x0.abs() + 0.1, steps, **at)
+    mean, std = torch.zeros_like(x0, requires_grad=True), (x0.abs() + 0.1).requires_grad_()
+    bound = transition_bound(x0, mean, std, backend="native")
+    yield from (bound.detach(), *torch.autograd.grad(bound, (mean, std)))
+    yield bound_and_gradients(pair, x0, betas, Place(11, 5, 13), "native")
+
+
+def digests() -> list[str]:
+    """A digest for every size."""
+    return [hashlib.sha256(b"".join(x.numpy().tobytes() for x in results(*size))).hexdigest()[:16] for size in SIZES]
+
+
+def built(compiler: str, folder: Path, *processors: str) -> ctypes.CDLL:
+    """The library from a compiler, for a kind of processor."""
+    name = "-".join((compiler, *processors))
+    return ctypes.CDLL(str(Compilation.start([compiler], folder, name, (*processors, *WARNINGS)).finish()))
+
+
+# every warning is an error, but for one that GCC gives about its own headers
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-uninitialized", "-Wno-unknown-warning-option")
+INSTRUCTIONS = {"": "", "-march=x86-64-v3": "avx2", "-march=native": ""}  # a flag, and what the processor must have
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize("processors", INSTRUCTIONS)
+def test_every_build_gives_the_same_bits(
+    compiler: str, processors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not here")
+    if INSTRUCTIONS[processors] not in libraries.processor():
+        pytest.skip(f"the processor has no {INSTRUCTIONS[processors]}")
+    expected = digests()
+    monkeypatch.setattr(library, "loaded", built(compiler, tmp_path, *filter(None, [processors])))
+    assert digests() == expected
+
+
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-user, and g++ for aarch64")
+def test_another_architecture_gives_the_same_bits(tmp_path: Path) -> None:
+    program = f'{compilation.source()}\n#include "{TESTS / "native_digest.cpp"}"\n'
+    flags = [flag for flag in compilation.FLAGS if flag not in ("-shared", "-fPIC")]
+    found = []
+    for compiler, emulator in (("g++", []), ("aarch64-linux-gnu-g++", ["qemu-aarch64"])):
+        binary = str(tmp_path / compiler)
+        command = [compiler, *flags, "-static", "-iquote", str(compilation.KERNELS), "-x", "c++", "-", "-o", binary]
+        subprocess.run(command, input=program, text=True, check=True)
+        found.append(subprocess.run([*emulator, binary], capture_output=True, text=True, check=True).stdout)
+    assert len(found[0].splitlines()) == 21
+    assert found[0] == found[1]
+
+
+def test_threads_change_nothing() -> None:
+    threads, expected = torch.get_num_threads(), None
+    try:
+        for number in (1, 2, 3, 16):
+            torch.set_num_threads(number)
+            for _ in range(3):
+                found = digests()
+                assert expected is None or found == expected
+                expected = found
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_several_python_threads_at_once() -> None:
+    expected, found = digests(), []
+    workers = [threading.Thread(target=lambda: found.extend(digests() for _ in range(5))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == [expected] * 20
+
+
+def test_a_forked_child_computes_too() -> None:
+    pair = oracle.pair(oracle.weights(1, 4))
+
+    def compute() -> bytes:  # on several threads, of which the child has none; torch's own would hang there
+        return reverse_process(pair, 20, 1000, backend="native").numpy().tobytes()
+
+    expected = compute()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        os._exit(0 if compute() == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert compute() == expected
+
+
+def test_a_call_lets_other_python_threads_run() -> None:
+    pair, running, turns = oracle.pair(oracle.weights(1, 4)), threading.Event(), 0
+
+    def compute() -> None:
+        running.set()
+        reverse_process(pair, 1000, 20_000, backend="native")
+        running.clear()
+
+    worker = threading.Thread(target=compute)
+    worker.start()
+    running.wait()
+    while running.is_set():
+        turns += 1
+    worker.join()
+    assert turns > 1000  # a call that kept the interpreter would leave a handful
+
+
+# ---- sizes beyond the grid
+
+
+@pytest.mark.parametrize(
+    ("dim", "hidden", "count", "steps"),
+    oracle.sizes("DHNT", [(64, 4, 3, 5), (1, 256, 40, 5), (64, 256, 17, 2), (2, 7, 5, 4000)]),
+)
+def test_equality_far_out(dim: int, hidden: int, count: int, steps: int) -> None:
+    weights, x0, betas = oracle.weights(dim, hidden), oracle.points(count, dim), oracle.betas("cosine", steps)
+
+    def both(backend: str, dtype: torch.dtype) -> list[Tensor]:
+        pair = MLPPair.of_tensors([w.to(dtype).requires_grad_() for w in weights])
+        bound = variational_bound(pair, x0.to(dtype), betas, seed=1, backend=backend)
+        gradients = torch.autograd.grad(bound, pair.tensors)
+        return [bound.detach(), *gradients, reverse_process(pair, steps, count, seed=2, backend=backend)]
+
+    found = both("native", torch.float32), both("reference", torch.float32), both("reference", torch.float64)
+    oracle.assert_as_exact(*found, allowance=2)
+
+
+DEEP = [((8, 5), (8, 5)), ((16, 16, 16), (3,)), ((1,), (33, 7))]
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize(("mean", "std"), DEEP, ids=str)
+def test_sampling_of_networks_of_any_depth(dim: int, mean: tuple[int, ...], std: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(dim)
+
+    def layers(hidden: tuple[int, ...], shift: float, dtype: torch.dtype) -> tuple[Layer, ...]:
+        generator.manual_seed(sum(hidden))
+        found = []
+        for inputs, outputs in itertools.pairwise((dim + 1, *hidden, dim)):
+            weight = torch.randn(outputs, inputs, generator=generator) / inputs**0.5
+            found.append(Layer(weight.to(dtype), 0.3 * torch.randn(outputs, generator=generator).to(dtype)))
+        found[-1] = Layer(found[-1].weight, found[-1].bias + shift)
+        return tuple(found)
+
+    def samples(backend: str, dtype: torch.dtype, **options: bool) -> Tensor:
+        pair = MLPPair(layers(mean, 0.0, dtype), layers(std, -1.0, dtype))
+        assert backends.get("native").holds(pair, "reverse_process") == (dtype == torch.float32)
+        return reverse_process(pair, 30, 150, seed=4, backend=backend, **options)
+
+    history = samples("native", torch.float32, history=True)
+    references = (samples("reference", dtype, history=True) for dtype in (torch.float32, torch.float64))
+    oracle.assert_as_exact([history], *([reference] for reference in references), allowance=2)
+    assert torch.equal(history[-1], samples("native", torch.float32))
+
+
+# ---- what a review found
+
+
+def test_threads_that_meet_a_schedule_first_share_its_constants() -> None:
+    x0, schedule, found = oracle.points(200, 1), oracle.betas("linear", 500), []
+    expected = forward_process(x0, schedule.clone(), backend="native")
+    for _ in range(5):
+        betas, together = schedule.clone(), threading.Barrier(4)
+
+        def compute(betas: Tensor = betas, together: threading.Barrier = together) -> None:
+            together.wait()
+            found.append(forward_process(x0, betas, backend="native"))
+            [torch.full((500,), 7.0) for _ in range(20)]  # over what may have been freed
+
+        workers = [threading.Thread(target=compute) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert len(found) == 20
+    assert all(torch.equal(trajectory, expected) for trajectory in found)
+
+
+@pytest.mark.one_thread
+def test_no_samples_on_one_thread() -> None:
+    assert reverse_process(oracle.pair(oracle.weights(1, 4)), 5, 0, backend="native").shape == (0, 1)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_layer_without_units_is_called(dim: int) -> None:
+    weights = [torch.zeros(0, dim + 1), torch.zeros(0), torch.zeros(dim, 0), torch.ones(dim)] * 2
+    x0, betas = oracle.points(5, dim), oracle.betas("linear", 5)
+    pair = MLPPair.of_tensors(weights)
+    both = [variational_bound(pair, x0, betas, backend=name) for name in ("native", "reference")]
+    torch.testing.assert_close(*both)
+    both = [reverse_process(pair, 5, 9, backend=name) for name in ("native", "reference")]
+    torch.testing.assert_close(*both)
+
+
+def test_a_unit_that_is_never_on_gains_nothing() -> None:
+    weights = [w.clone() for w in oracle.weights(1, 4)]
+    weights[1][0] = -torch.inf
+    x0, betas, found = oracle.points(50, 1), oracle.betas("linear", 20), []
+    for backend in ("native", "reference"):
+        pair = MLPPair.of_tensors([w.clone().requires_grad_() for w in weights])
+        found.append(torch.autograd.grad(variational_bound(pair, x0, betas, backend=backend), pair.tensors))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_that_are_stored_with_the_other_sign() -> None:
+    x = torch.tensor([[1 + 2j]]).conj().imag
+    assert x.is_neg()
+    one = torch.ones(1, 1)
+    both = [reverse_step(x, one, 1, backend=name) for name in ("native", "reference")]
+    torch.testing.assert_close(*both)
+    both = [transition_bound(x, one, one, backend=name) for name in ("native", "reference")]
+    torch.testing.assert_close(*both)
+
+
+def test_a_network_that_is_too_large_is_called() -> None:
+    wide = MLPPair.of_tensors([torch.zeros(4096, 513), torch.zeros(4096), torch.zeros(512, 4096), torch.zeros(512)] * 2)
+    assert backends.get("native").refuses(wide, "variational_bound") == (
+        "its kernels hold D up to 16384 and D times H up to 1048576; got 512 and 4096"
+    )
+
+
+# ---- how it is built and kept. The source is a single function here, which takes 50 ms and not 1.5 s
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder that is empty, with a space in its name."""
+    monkeypatch.setattr(compilation, "source", lambda: 'extern "C" int answer() { return 42; }\n')
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a folder"))
+    monkeypatch.delenv("CXX", raising=False)
+    return tmp_path / "a folder" / "fused-ddpm"
+
+
+def answer(library: Library) -> int:
+    return library.load().answer()
+
+
+def never(*_: object) -> Compilation:
+    raise AssertionError("compiled again")
+
+
+def script(path: Path, text: str) -> str:
+    """A compiler that is a script."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_it_is_built_once_and_kept(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Library()
+    first.begin()
+    assert first.started is not None
+    assert answer(first) == 42
+    assert len(list(small.iterdir())) == 1
+    monkeypatch.setattr(Compilation, "start", never)
+    assert answer(Library()) == 42
+
+
+def test_a_damaged_library_is_built_again(small: Path) -> None:
+    answer(Library())
+    (kept,) = small.iterdir()
+    whole = kept.read_bytes()
+    kept.unlink()  # this process still maps it
+    kept.write_bytes(whole[: len(whole) // 2])
+    assert answer(Library()) == 42
+    assert [path.read_bytes() for path in small.iterdir()] == [whole]
+
+
+def test_another_file_in_its_place_is_passed_over(small: Path) -> None:
+    answer(Library())
+    (kept,) = small.iterdir()
+    kept.rename(kept.with_name(f"{kept.stem[:-4]}0000.so"))
+    kept.with_name(f"{kept.stem[:-4]}1111.so").mkdir()
+    assert answer(Library()) == 42
+
+
+def test_each_processor_compiler_and_source_has_its_own(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(Library())
+    monkeypatch.setattr(libraries, "processor", lambda: "another")
+    answer(Library())
+    monkeypatch.setenv("CXX", script(small.parent / "c++", 'exec g++ "$@"'))
+    answer(Library())
+    monkeypatch.setattr(compilation, "source", lambda: 'extern "C" int answer() { return 43; }\n')
+    assert answer(Library()) == 43
+    assert len(list(small.iterdir())) == 4
+
+
+def test_an_unknown_processor_gets_portable_code(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses = (
+        'case "$*" in *-march=native*) echo "error: bad value native for -march" >&2; exit 1;; esac; exec g++ "$@"'
+    )
+    small.mkdir(parents=True)
+    monkeypatch.setenv("CXX", script(small.parent / "old", refuses))
+    assert answer(Library()) == 42
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("exit 3", "exit code 3 (it said nothing)"),
+        (
+            "echo 'x.cpp:1: error: no such thing' >&2; echo more >&2; exit 1",
+            "exit code 1 (x.cpp:1: error: no such thing)",
+        ),
+        ("cat > /dev/null", "exit code 0 (it said nothing)"),  # and wrote nothing
+    ],
+)
+def test_a_compiler_that_fails(small: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
+    small.mkdir(parents=True)
+    monkeypatch.setenv("CXX", script(small.parent / "broken", text))
+    failing = Library()
+    failing.begin()  # says nothing yet
+    for _ in range(2):
+        with pytest.raises(BuildError) as error:
+            failing.load()
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
+    assert list(small.iterdir()) == []
+
+
+def test_a_compiler_that_is_no_command(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", 'g++ "foo')
+    with pytest.raises(BuildError, match=r"which is no command \(No closing quotation\)"):
+        Library().load()
+
+
+def test_no_compiler_at_all(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(small))
+    with pytest.raises(BuildError, match=r"neither g\+\+ nor clang\+\+ is on PATH: install one, or set CXX"):
+        Library().load()
+
+
+def test_a_folder_that_cannot_be_written(small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(libraries, "_temporary_folder", libraries._temporary_folder.__wrapped__)
+    with pytest.warns(RuntimeWarning, match="cannot be kept and are built in each process: .*file"):
+        assert answer(Library()) == 42
+
+
+def test_a_full_disk(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.mkdir(parents=True)
+    full = f'case "$*" in *"{small}"*) echo "error: No space left on device" >&2; exit 1;; esac; exec g++ "$@"'
+    monkeypatch.setenv("CXX", script(small.parent / "full", full))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
+    monkeypatch.setattr(libraries, "_temporary_folder", libraries._temporary_folder.__wrapped__)
+    with pytest.warns(RuntimeWarning, match="cannot be kept .*: the disk of .* is full"):
+        assert answer(Library()) == 42
+    assert list(small.iterdir()) == []
+
+
+def in_processes(code: str, number: int, **environment: str) -> None:
+    """Run `code` in processes that start at the same time."""
+    where = os.environ | {"PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent)))} | environment
+    started = [subprocess.Popen([sys.executable, "-c", code], env=where, stderr=subprocess.PIPE) for _ in range(number)]
+    for process in started:
+        _, said = process.communicate()
+        assert process.returncode == 0, said.decode()
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    code = "import ddpm; assert ddpm.backends()['native'] == 'available'"
+    in_processes(code, 2, XDG_CACHE_HOME=str(tmp_path))
+    assert [path.suffix for path in (tmp_path / "fused-ddpm").iterdir()] == [".so"]
+
+
+def test_an_import_ends_before_the_compiler_does(tmp_path: Path) -> None:
+    in_processes("import kernels.native.library as l; l.library.begin()", 1, XDG_CACHE_HOME=str(tmp_path))
+    assert [path.suffix for path in (tmp_path / "fused-ddpm").iterdir()] == [".so"]  # whole, at the exit of the process
+
+
+def sanitizer(compiler: str = "g++") -> str | None:
+    """The file that a program must load first, to be looked at by the address sanitizer."""
+    if shutil.which(compiler) is None:
+        return None
+    found = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    return found.stdout.strip() if os.path.isabs(found.stdout.strip()) else None
+
+
+SANITIZED = """
+import ctypes, sys
+from pathlib import Path
+from kernels.native import compilation, library
+compilation.FLAGS += ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1")
+import test_native
+library.library.loaded = test_native.built("g++", Path(sys.argv[1]), "-march=native")
+test_native.digests()
+"""
+
+
+@pytest.mark.skipif(sanitizer() is None, reason="g++ has no address sanitizer here")
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    preload = sanitizer()
+    assert preload is not None
+    quiet = {"LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0"}  # Python's own leaks
+    in_processes(SANITIZED.replace("sys.argv[1]", repr(str(tmp_path))), 1, **quiet)
