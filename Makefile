@@ -9,7 +9,7 @@ SIDE_BY_SIDE := -n auto --dist loadfile -p no:benchmark
 PASSIVE := OMP_WAIT_POLICY=passive
 # a few kernels as an AVX2 machine compiles and runs them, where the processor has more
 AVX2 := ATEN_CPU_CAPABILITY=avx2 TORCHINDUCTOR_CPP_MARCH=x86-64-v3
-ON_AVX2 := compiled and (test_normals or D5-H1-N1003-T2 or D1-H4-N1003-T250)
+ON_AVX2 := compiled and (test_normals or D1-H4-N1003-T250)
 
 .PHONY: demo test lint bench clean
 
