@@ -1,6 +1,7 @@
 """Training as in the tutorial: AdamW on all the data, a fresh trajectory at every step."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,17 @@ def train(
 def _train(
     diffusion: Diffusion, x0: Tensor, steps: int, lr: float, weight_decay: float, seed: int, progress: bool
 ) -> Tensor:
+    diffusion.seed = seed
+    # disable=None: silent unless standard error is a terminal
+    with tqdm(total=steps, desc="train", unit="step", disable=None if progress else True) as bar:
+        if (prepared := _in_one_call(diffusion, x0, lr, weight_decay, seed)) is not None:
+            return _train_in_one_call(diffusion, *prepared, steps, bar)
+        return _train_in_torch(diffusion, x0, steps, lr, weight_decay, seed, bar)
+
+
+def _train_in_torch(
+    diffusion: Diffusion, x0: Tensor, steps: int, lr: float, weight_decay: float, seed: int, bar: tqdm
+) -> Tensor:
     on_device = isinstance(x0, Tensor) and x0.is_cuda
     names, parameters = [], []
     for name, parameter in diffusion.network.named_parameters():
@@ -81,18 +93,22 @@ def _train(
         fits = {i: state for i, state in enumerate(kept) if state and _fits(state, parameters[i])}
         optimizer.load_state_dict({"state": fits, "param_groups": optimizer.state_dict()["param_groups"]})
 
-    diffusion.seed = seed
+    def step(iteration: int) -> float:
+        optimizer.zero_grad()
+        value = diffusion.backward(x0, seed=seed, step=iteration).item()
+        if math.isfinite(value):
+            optimizer.step()
+        return value
+
     try:
-        # disable=None: silent unless standard error is a terminal
-        with tqdm(total=steps, desc="train", unit="step", disable=None if progress else True) as bar:
-            if not on_device:
-                return _train_on_host(diffusion, optimizer, x0, steps, seed, bar)
-            arguments.finite("x0", x0)
-            # a backend that waits for the device within a call cannot be part of a graph
-            in_graphs = backends.get(diffusion.backend).in_cuda_graphs
-            with on_side_stream(x0.device):
-                record = capture if in_graphs else (lambda step: step)
-                return train_on_device(diffusion, optimizer, x0, steps, seed, bar, record)
+        if not on_device:
+            return _train_on_host(diffusion, step, steps, bar)
+        arguments.finite("x0", x0)
+        # a backend that waits for the device within a call cannot be part of a graph
+        in_graphs = backends.get(diffusion.backend).in_cuda_graphs
+        with on_side_stream(x0.device):
+            record = capture if in_graphs else (lambda step: step)
+            return train_on_device(diffusion, optimizer, x0, steps, seed, bar, record)
     finally:
         diffusion.optimizer_state = {names[i]: state for i, state in optimizer.state_dict()["state"].items()}
 
@@ -102,56 +118,60 @@ def _fits(state: dict[str, Tensor], parameter: Tensor) -> bool:
     return all(value.shape == parameter.shape for key, value in state.items() if key != "step")
 
 
-def _train_on_host(
-    diffusion: Diffusion, optimizer: torch.optim.Optimizer, x0: Tensor, steps: int, seed: int, bar: tqdm
-) -> Tensor:
-    def in_torch(iteration: int) -> float:
-        optimizer.zero_grad()
-        value = diffusion.backward(x0, seed=seed, step=iteration).item()
-        if math.isfinite(value):
-            optimizer.step()
-        return value
-
-    prepared, begin = _in_one_call(diffusion, optimizer, x0, seed), diffusion.iteration
-    step = in_torch if prepared is None else prepared.run
+def _train_on_host(diffusion: Diffusion, step: Callable[[int], float], steps: int, bar: tqdm) -> Tensor:
     losses: list[float] = []
-    try:
-        for _ in range(steps):
-            value = step(arguments.integer("iteration", diffusion.iteration, 0, 2**32 - 1))
-            if not math.isfinite(value):
-                raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
-            losses.append(value)
-            diffusion.iteration += 1
-            bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
-            bar.update()
-    finally:
-        if prepared is not None:  # an interrupt may have come between an update and its count here
-            diffusion.iteration = begin + prepared.updates()
+    for _ in range(steps):
+        value = step(arguments.integer("iteration", diffusion.iteration, 0, 2**32 - 1))
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
+        losses.append(value)
+        diffusion.iteration += 1
+        bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
+        bar.update()
     return torch.tensor(losses, dtype=torch.float32, device="cpu")
 
 
-def _in_one_call(diffusion: Diffusion, optimizer: torch.optim.Optimizer, x0: Tensor, seed: int) -> Steps | None:
-    """The backend's own training step, where it has one and holds the network, which it then sees only now."""
+def _train_in_one_call(
+    diffusion: Diffusion, prepared: Steps, state: dict[str, dict[str, Tensor]], steps: int, bar: tqdm
+) -> Tensor:
+    begin = diffusion.iteration
+    try:
+        return _train_on_host(diffusion, prepared.run, steps, bar)
+    finally:  # an interrupt may have come between an update and its count
+        diffusion.iteration = begin + prepared.updates()
+        if prepared.updates() > 0 or diffusion.optimizer_state is None:
+            diffusion.optimizer_state = state if prepared.updates() > 0 else {}
+
+
+def _in_one_call(
+    diffusion: Diffusion, x0: Tensor, lr: float, weight_decay: float, seed: int
+) -> tuple[Steps, dict[str, dict[str, Tensor]]] | None:
+    """The backend's own training step, where it has one and holds the network, and the state that it updates.
+
+    The network is looked at only now. An optimizer of torch's is not made: its first one imports torch's compiler,
+    which takes a second.
+    """
     pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
-    (group,) = optimizer.param_groups
     if not backend.has("training_step") or not backend.holds(pair, "variational_bound"):
         return None
-    if {id(p) for p in group["params"]} != {id(p) for p in pair.tensors} or len(pair.tensors) != len(group["params"]):
+    names = {id(p): name for name, p in diffusion.network.named_parameters()}
+    if names.keys() != {id(p) for p in pair.tensors} or len(pair.tensors) != len(names):
         return None
+    if not all(map(accumulates_plainly, pair.tensors)):
+        return None
+    state, before = {}, diffusion.optimizer_state or {}
     for p in pair.tensors:
-        if not accumulates_plainly(p):
-            return None
-        state = optimizer.state[p]  # as torch makes it at the first step
-        if not state:
-            state |= {
-                "step": torch.zeros((), dtype=torch.float32, device=p.device),
-                "exp_avg": torch.zeros_like(p),
-                "exp_avg_sq": torch.zeros_like(p),
-            }
-        state["exp_avg"], state["exp_avg_sq"] = (state[key].contiguous() for key in ("exp_avg", "exp_avg_sq"))
-    optimizer.zero_grad()
-    first, second, taken = (
-        [optimizer.state[p][key] for p in pair.tensors] for key in ("exp_avg", "exp_avg_sq", "step")
-    )
-    adamw = AdamW(first, second, taken, group["lr"], group["weight_decay"], group["betas"], group["eps"])
-    return training_step(pair, x0, diffusion.schedule.betas, adamw, seed=seed, backend=backend.name)
+        name = names[id(p)]
+        kept = before.get(name)
+        if kept and _fits(kept, p):
+            state[name] = {key: value.clone(memory_format=torch.contiguous_format) for key, value in kept.items()}
+        else:
+            zero = torch.zeros((), dtype=torch.float32, device=p.device)
+            state[name] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+    each = [state[names[id(p)]] for p in pair.tensors]
+    first, second, taken = ([of[key] for of in each] for key in ("exp_avg", "exp_avg_sq", "step"))
+    adamw = AdamW(first, second, taken, lr, weight_decay)
+    steps = training_step(pair, x0, diffusion.schedule.betas, adamw, seed=seed, backend=backend.name)
+    for p in pair.tensors:
+        p.grad = None
+    return steps, {name: state[name] for name in names.values()}
