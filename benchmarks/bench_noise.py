@@ -12,7 +12,7 @@ TOLERANCE = 1e-6
 
 
 def no_noise(problem: Problem) -> tuple[Tensor, ...]:
-    """What is made cannot be given."""
+    """Give no noise: it is what is made."""
     return ()
 
 

@@ -38,7 +38,7 @@ def empty_caches(name: str, device: str) -> dict[str, str]:
 
 
 def run(name: str, device: str, iterations: int, caches: dict[str, str]) -> dict[str, Any]:
-    """What the process says of itself."""
+    """Run the tutorial as a process, and return what it reports."""
     command = [sys.executable, "-m", "benchmarks.bench_tutorial", name, device, str(iterations)]
     finished = subprocess.run(command, env=os.environ | caches, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr

@@ -1,4 +1,4 @@
-"""What is measured: each operation at the tutorial's size, and away from it along one axis at a time."""
+"""The cases that are measured: each operation at the tutorial's size, and away from it along one axis at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What this machine can do at most, measured at the start of a run: the roof under which every kernel stands."""
+"""The ceilings of this machine, measured at the start of a run: the roof under which every kernel stands."""
 
 import statistics
 import time

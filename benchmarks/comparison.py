@@ -37,7 +37,7 @@ def verdict(a: Timed, b: Timed) -> str:
 
 
 def conditions(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """What a difference may come from other than the code."""
+    """List, before and after, what a difference may come from other than the code."""
 
     def of(document: dict[str, Any]) -> dict[str, Any]:
         info = document["machine_info"]

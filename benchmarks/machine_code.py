@@ -98,7 +98,7 @@ class Resources:
 
 
 def resources(compiled: Any) -> Resources:
-    """What an NVIDIA kernel takes, by the tools that come with Triton."""
+    """Return what an NVIDIA kernel takes, by the tools that come with Triton."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()

@@ -56,7 +56,7 @@ def _resident(field: str) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What results depend on, beside the processor, which pytest-benchmark names itself."""
+    """Describe what results depend on, beside the processor, which pytest-benchmark names itself."""
     found: dict[str, Any] = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

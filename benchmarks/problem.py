@@ -33,7 +33,7 @@ def too_much_for_autograd(case: Case) -> str | None:
 
 
 class Work(NamedTuple):
-    """What a rival does for a case.
+    """A rival's work for a case.
 
     run: what is timed; draws its own noise and waits for the result.
     result: the same on given noise, to be compared with the oracle; None for a generator, which has noise of its own.

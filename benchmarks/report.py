@@ -131,7 +131,7 @@ def tables(result: Result) -> Iterator[str]:
 
 
 def size(case: Case) -> str:
-    """What differs from the tutorial."""
+    """Name the sizes that differ from the tutorial's."""
     away = [f"{axis} = {getattr(case, axis)}" for axis in "NTDH" if getattr(case, axis) != getattr(Case(""), axis)]
     return f"{case.device}, {', '.join(away) or 'tutorial'}"
 
@@ -156,7 +156,7 @@ def growth(result: Result) -> str:
 
 
 def gaps(result: Result) -> str:
-    """What is not in the tables, and why."""
+    """List what is not in the tables, and why."""
     listed: dict[tuple[str, str], list[str]] = {}
     for gap in result.document["gaps"]:
         case = Case(**{name: gap[name] for name in results.SIZES})

@@ -41,7 +41,7 @@ class Prepared:
 
 @dataclass
 class Session:
-    """What was asked for, what is prepared, and what has no figure."""
+    """A run: its choices, the problems that it has prepared, and the gaps in its figures."""
 
     size: str
     ops: Sequence[str]

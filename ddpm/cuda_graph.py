@@ -37,7 +37,7 @@ def on_side_stream(device: torch.device) -> Iterator[None]:
 
 
 def capture(step: Step) -> Step:
-    """What replays `step`; recording it, on the current stream and its device, runs nothing."""
+    """Record `step`, on the current stream and its device, without running it; return its replay."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         step()

@@ -88,9 +88,8 @@ def _train_in_torch(
         parameters.append(parameter)
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True, capturable=on_device)
     if diffusion.optimizer_state is not None:
-        kept = [diffusion.optimizer_state.get(name, {}) for name in names]
-        # a parameter that was replaced by one of another shape begins anew
-        fits = {i: state for i, state in enumerate(kept) if state and _fits(state, parameters[i])}
+        kept = {i: _kept_state(diffusion, name, parameters[i]) for i, name in enumerate(names)}
+        fits = {i: state for i, state in kept.items() if state}
         optimizer.load_state_dict({"state": fits, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def step(iteration: int) -> float:
@@ -113,9 +112,11 @@ def _train_in_torch(
         diffusion.optimizer_state = {names[i]: state for i, state in optimizer.state_dict()["state"].items()}
 
 
-def _fits(state: dict[str, Tensor], parameter: Tensor) -> bool:
-    """Whether AdamW's state has the shape of a parameter."""
-    return all(value.shape == parameter.shape for key, value in state.items() if key != "step")
+def _kept_state(diffusion: Diffusion, name: str, parameter: Tensor) -> dict[str, Tensor]:
+    """AdamW's state of a parameter from earlier training; empty if there is none, or it is of another shape's."""
+    state = (diffusion.optimizer_state or {}).get(name, {})
+    fits = all(value.shape == parameter.shape for key, value in state.items() if key != "step")
+    return state if fits else {}
 
 
 def _train_on_host(diffusion: Diffusion, step: Callable[[int], float], steps: int, bar: tqdm) -> Tensor:
@@ -139,8 +140,10 @@ def _train_in_one_call(
         return _train_on_host(diffusion, prepared.run, steps, bar)
     finally:  # an interrupt may have come between an update and its count
         diffusion.iteration = begin + prepared.updates()
-        if prepared.updates() > 0 or diffusion.optimizer_state is None:
-            diffusion.optimizer_state = state if prepared.updates() > 0 else {}
+        if prepared.updates() > 0:
+            diffusion.optimizer_state = state
+        elif diffusion.optimizer_state is None:
+            diffusion.optimizer_state = {}
 
 
 def _in_one_call(
@@ -159,11 +162,10 @@ def _in_one_call(
         return None
     if not all(map(accumulates_plainly, pair.tensors)):
         return None
-    state, before = {}, diffusion.optimizer_state or {}
+    state = {}
     for p in pair.tensors:
         name = names[id(p)]
-        kept = before.get(name)
-        if kept and _fits(kept, p):
+        if kept := _kept_state(diffusion, name, p):
             state[name] = {key: value.clone(memory_format=torch.contiguous_format) for key, value in kept.items()}
         else:
             zero = torch.zeros((), dtype=torch.float32, device=p.device)

@@ -1,4 +1,4 @@
-"""What the tests of several ops share: the oracle's network, schedules, and the measure of an error."""
+"""Shared by the tests of several ops: the oracle's network, schedules, and the measure of an error."""
 
 import itertools
 import os

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def forget() -> None:
-    """What has been found out about this machine."""
+    """Forget what has been found out about this machine."""
     for backend in backends.REGISTERED.values():
         getattr(backend.missing, "cache_clear", lambda: None)()
     backends._warn.cache_clear()

@@ -1,4 +1,4 @@
-"""What a call needs beyond its inputs and outputs does not grow with the number of points."""
+"""A call's memory beyond its inputs and outputs does not grow with the number of points."""
 
 import os
 import subprocess

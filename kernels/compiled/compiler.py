@@ -104,7 +104,7 @@ def broken_compiler_in_a_line() -> Iterator[None]:
 def kept_on_disk(
     function: Callable[..., Any], key: tuple[Any, ...], compile_now: Callable[[], Any], tensors: tuple[Tensor, ...]
 ) -> Callable[..., Any]:
-    """What compile_now() makes of `function` for tensors like these, kept beside what torch itself keeps.
+    """Return what compile_now() makes of `function` for tensors like these, kept beside what torch itself keeps.
 
     Torch's own cache saves the compiler's work, but not the tracing that leads to it: 5 s for the three kernels of the
     tutorial, where whole functions load in 0.1 s.

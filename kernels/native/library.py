@@ -93,8 +93,9 @@ class Library:
             if self.loaded is None and self.problem is None and self.started is None:
                 with contextlib.suppress(BuildError, OSError):  # said at first use
                     command, where = compiler(), folder()
-                    if kept(where, key(command)) is None:
-                        self.started = Compilation.start(command, where, key(command), choices(command)[0])
+                    name = key(command)
+                    if kept(where, name) is None:
+                        self.started = Compilation.start(command, where, name, choices(command)[0])
 
     def load(self) -> ctypes.CDLL:
         """Return the library.

@@ -28,19 +28,17 @@ template <class V> INLINE V output(const Perceptron &p, V x, const float *bias, 
   return sum + all<V>(p.b2[0]);
 }
 
-// UNITS hidden units from `unit` on: h = relu(w1 x + bias), and what they add to the outputs. DIM is 1, or 0 where inputs
-// and outputs are more than one.
-template <int UNITS, int DIM>
-INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, const float *bias, float *h, int h_row, float *out,
-                  int out_row, int n) {
-  const int inputs = DIM ? DIM : p.inputs, dim = DIM ? DIM : p.dim;
+// UNITS hidden units from `unit` on: h = relu(w1 x + bias), and what they add to the outputs.
+template <int UNITS>
+INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, const float *bias, float *h, int h_row,
+                  float *out, int out_row, int n) {
   const float *w1 = p.w1 + unit * p.pitch, *w2 = p.w2 + unit, *b1 = bias + unit;
   columns<Two>(n, [=](auto vector, int v) {
     typedef decltype(vector) V;
     V z[UNITS];
 #pragma GCC unroll 8
     for (int u = 0; u < UNITS; u++) z[u] = all<V>(b1[u]);
-    for (int i = 0; i < inputs; i++) {
+    for (int i = 0; i < p.inputs; i++) {
       const V value = load<V>(x + i * x_row + v);
 #pragma GCC unroll 8
       for (int u = 0; u < UNITS; u++) z[u] = fma(value, all<V>(w1[u * p.pitch + i]), z[u]);
@@ -50,7 +48,7 @@ INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, cons
       z[u] = larger(V{}, z[u]);
       if (h) store(h + (unit + u) * h_row + v, z[u]);
     }
-    for (int d = 0; d < dim; d++) {
+    for (int d = 0; d < p.dim; d++) {
       V sum = z[0] * all<V>(w2[d * p.hidden]);
 #pragma GCC unroll 8
       for (int u = 1; u < UNITS; u++) sum = fma(z[u], all<V>(w2[d * p.hidden + u]), sum);
@@ -60,17 +58,10 @@ INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, cons
   });
 }
 
-template <int DIM>
-INLINE void all_units(const Perceptron &p, const float *x, int x_row, const float *bias, float *h, int h_row, float *out,
-                      int out_row, int n) {
-  int unit = 0;
-  for (; unit + 4 <= p.hidden; unit += 4) units<4, DIM>(p, unit, x, x_row, bias, h, h_row, out, out_row, n);
-  for (; unit < p.hidden; unit++) units<1, DIM>(p, unit, x, x_row, bias, h, h_row, out, out_row, n);
-}
-
 // x [inputs, n], bias [H] -> out [D, n], and h [H, n] unless it is null; each row that far from the next.
 static __attribute__((noinline)) void outputs(const Perceptron &p, const float *x, int x_row, const float *bias, float *h,
                                               int h_row, float *out, int out_row, int n) {
-  if (p.inputs == 1 && p.dim == 1) all_units<1>(p, x, x_row, bias, h, h_row, out, out_row, n);
-  else all_units<0>(p, x, x_row, bias, h, h_row, out, out_row, n);
+  int unit = 0;
+  for (; unit + 4 <= p.hidden; unit += 4) units<4>(p, unit, x, x_row, bias, h, h_row, out, out_row, n);
+  for (; unit < p.hidden; unit++) units<1>(p, unit, x, x_row, bias, h, h_row, out, out_row, n);
 }

@@ -96,9 +96,19 @@ INLINE void begin_elements(Counter &c, const Key &key, uint32_t first, int64_t e
   begin(c, key, sample, dimension);
 }
 
-// The counters of one dimension of 16 samples.
-INLINE void begin_samples(Counter &c, const Key &key, uint32_t sample, uint32_t dimension) {
-  uint32_t samples[LANES], dimensions[LANES];
-  for (int i = 0; i < LANES; i++) samples[i] = sample + i, dimensions[i] = dimension;
-  begin(c, key, samples, dimensions);
+// The counters [dim, block / LANES] of the first n samples of a block, of which the first is `sample` of the stream.
+static void begin_block(Counter *counters, const Key &key, uint32_t sample, int dim, int block, int n) {
+  for (int d = 0; d < dim; d++)
+    for (int v = 0; v < n; v += LANES) {
+      uint32_t samples[LANES], dimensions[LANES];
+      for (int i = 0; i < LANES; i++) samples[i] = sample + v + i, dimensions[i] = d;
+      begin(counters[d * (block / LANES) + v / LANES], key, samples, dimensions);
+    }
+}
+
+// Their normals of the four steps of a group, e [dim, 4, block].
+static void draw_block(const Counter *counters, const Key &key, int64_t group, int dim, int block, int n, float *e) {
+  for (int d = 0; d < dim; d++)
+    for (int v = 0; v < n; v += LANES)
+      normals(key, counters[d * (block / LANES) + v / LANES], (uint32_t)group, e + d * 4 * block + v, block);
 }

@@ -80,31 +80,22 @@ bool block(const Reverse &p, int64_t begins, int n) {
   const State r(scratch, p.network);
   const int dim = p.network[0].layers[p.network[0].depth - 1].dim;
   const bool in_registers = dim == 1 && p.network[0].depth == 1 && p.network[1].depth == 1;
-  const auto start = [&](const Key &key) {
-    for (int d = 0; d < dim; d++)
-      for (int v = 0; v < n; v += LANES)
-        begin_samples(r.counters[d * (SAMPLES / LANES) + v / LANES], key, p.first + (uint32_t)begins + v, d);
-  };
-  const auto draw = [&](const Key &key, int64_t group) {
-    for (int d = 0; d < dim; d++)
-      for (int v = 0; v < n; v += LANES)
-        normals(key, r.counters[d * (SAMPLES / LANES) + v / LANES], (uint32_t)group,
-                r.eps + d * STEPS_DRAWN * SAMPLES + v, SAMPLES);
-  };
+  const uint32_t first = p.first + (uint32_t)begins;
   float *out = p.out + begins * dim;
   const auto write_state = [&] {
     for (int m = 0; m < n; m++)
       for (int d = 0; d < dim; d++) out[m * dim + d] = r.x[d * SAMPLES + m];
     out += p.count * dim;
   };
-  start(p.terminal);
-  draw(p.terminal, 0);
+  begin_block(r.counters, p.terminal, first, dim, SAMPLES, n);
+  draw_block(r.counters, p.terminal, 0, dim, SAMPLES, n, r.eps);
   for (int d = 0; d < dim; d++) memcpy(r.x + d * SAMPLES, r.eps + d * STEPS_DRAWN * SAMPLES, SAMPLES * sizeof(float));
   if (p.history) write_state();
-  start(p.reverse);
+  begin_block(r.counters, p.reverse, first, dim, SAMPLES, n);
   for (int64_t t = p.steps; t >= 1; t--) {
     const int drawn = (int)((t - 1) % STEPS_DRAWN);
-    if (t == p.steps || drawn == STEPS_DRAWN - 1) draw(p.reverse, (t - 1) / STEPS_DRAWN);
+    if (t == p.steps || drawn == STEPS_DRAWN - 1)
+      draw_block(r.counters, p.reverse, (t - 1) / STEPS_DRAWN, dim, SAMPLES, n, r.eps);
     for (int k = 0; k < 2; k++) {
       bias_at(p.network[k].layers[0], time_of(t, p.steps), r.bias[k]);
       if (!in_registers) outputs_of(p.network[k], r, k, n);

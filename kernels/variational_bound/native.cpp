@@ -37,8 +37,8 @@ struct Bound {
 
 struct Tape {
   float *x, *terms, *total, *lost, *eps, *features, *std;
-  float *h[2], *g[2], *bias[2], *output[2], *sums[2], *first_layer[2], *last_layer[2];
-  size_t sums_bytes;
+  float *h[2], *g[2], *bias[2], *output[2], *first_layer[2], *last_layer[2];
+  size_t sums_bytes;  // of both layers, one after the other
   Counter *counters;
   Tape(Scratch &s, const Bound &p) {
     const int dim = p.dim, hidden = p.hidden;
@@ -57,7 +57,7 @@ struct Tape {
       g[k] = s.take<float>(dim * COLUMNS);           // gradients with respect to the outputs
       bias[k] = s.take<float>(hidden);
       output[k] = s.take<float>(dim * BLOCK);
-      sums[k] = first_layer[k] = s.take<float>(first + last);  // a [x, t, 1]^T, then [h, 1] g^T
+      first_layer[k] = s.take<float>(first + last);  // a [x, t, 1]^T, then [h, 1] g^T
       last_layer[k] = first_layer[k] + first;
     }
   }
@@ -103,10 +103,7 @@ __attribute__((noinline)) void step_of_one(const Bound &p, const Tape &tape, con
 
 // Steps t + 1 ... t + steps of a block, forward.
 void walk(const Bound &p, const Tape &tape, int64_t t, int steps, const float time[STEPS], int n) {
-  for (int d = 0; d < p.dim; d++)
-    for (int v = 0; v < n; v += LANES)
-      normals(p.key, tape.counters[d * (BLOCK / LANES) + v / LANES], (uint32_t)(t / STEPS),
-              tape.eps + d * COLUMNS + v, BLOCK);
+  draw_block(tape.counters, p.key, t / STEPS, p.dim, BLOCK, n, tape.eps);
   for (int i = 0; i < steps; i++) {
     const int column = i * BLOCK;
     float *now = tape.features + column;
@@ -247,7 +244,7 @@ void add_sums(const Bound &p, const Tape &tape, double *total) {
         w2[d * hidden + j] += dim == 1 ? from_moments : over_lanes(tape.last_layer[k] + (j * dim + d) * LANES);
     }
     for (int d = 0; d < dim; d++) b2[d] += over_lanes(tape.last_layer[k] + (hidden * dim + d) * LANES);
-    memset(tape.sums[k], 0, tape.sums_bytes);
+    memset(tape.first_layer[k], 0, tape.sums_bytes);
   }
 }
 
@@ -256,14 +253,12 @@ bool block(const Bound &p, int64_t begins, double *total) {
   if (!arrange<Tape>(p)) return false;
   const Tape tape(scratch, p);
   const int n = (int)(p.count - begins < BLOCK ? p.count - begins : BLOCK), dim = p.dim;
-  for (int d = 0; d < dim; d++) {
+  begin_block(tape.counters, p.key, p.first + (uint32_t)begins, dim, BLOCK, n);
+  for (int d = 0; d < dim; d++)
     for (int m = 0; m < BLOCK; m++) tape.x[d * BLOCK + m] = m < n ? p.x0[(begins + m) * dim + d] : 0;
-    for (int v = 0; v < n; v += LANES)
-      begin_samples(tape.counters[d * (BLOCK / LANES) + v / LANES], p.key, p.first + (uint32_t)(begins + v), d);
-  }
   for (int m = 0; m < BLOCK; m++) tape.terms[m] = tape.total[m] = tape.lost[m] = 0;
   for (int k = 0; k < 2; k++) {
-    memset(tape.sums[k], 0, tape.sums_bytes);
+    memset(tape.first_layer[k], 0, tape.sums_bytes);
     for (int m = 0; m < COLUMNS; m++) tape.h[k][p.hidden * COLUMNS + m] = tape.features[(dim + 1) * COLUMNS + m] = 1;
   }
   for (int64_t t = 0; t < p.steps; t += STEPS) {

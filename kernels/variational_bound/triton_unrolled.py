@@ -94,7 +94,7 @@ def backward(sums, network, g, x, time, hidden, D: tl.constexpr, H: tl.constexpr
 
 @triton.jit
 def store_gradients(w1_ptr, stride, sums, network, D: tl.constexpr, H: tl.constexpr):
-    """What the sums of a program say of d W1, d b1, d W2 and d b2, flat in this order, `stride` apart."""
+    """Store d W1, d b1, d W2 and d b2 of a program's sums, flat in this order, `stride` apart."""
     w1, b1, w2, _ = network
     b1_ptr = w1_ptr + H * (D + 1) * stride
     w2_ptr = b1_ptr + H * stride

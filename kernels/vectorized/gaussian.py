@@ -1,4 +1,4 @@
-"""What both networks' outputs mean: p(x_{t-1} | x_t) = N(mean, std^2), its term of the bound, and the gradients.
+"""p(x_{t-1} | x_t) = N(mean, std^2) from both networks' outputs: its term of the bound, and the gradients.
 
 With z = (x_{t-1} - mean) / std and eps the noise of q(x_t | x_{t-1}):
 
