@@ -57,3 +57,17 @@ def test_code_of_another_version_is_not_taken(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(compiler, "source_of_kernels", lambda: "another")
     call()
     assert len(list(folder.iterdir())) == 2
+
+
+def test_subnormal_numbers_stay(folder: Path) -> None:
+    assert not compiler.flushes_subnormals()
+    call()
+    assert not compiler.flushes_subnormals()
+    call()  # and where it is loaded
+    assert not compiler.flushes_subnormals()
+    assert torch.set_flush_denormal(True)
+    try:
+        call(101)
+        assert compiler.flushes_subnormals()  # as it was before
+    finally:
+        torch.set_flush_denormal(False)

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import math
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ class Kernel:
         with torch.no_grad():  # always: a kernel called with and without gradients would be compiled twice
             if kernel is not None:
                 return kernel(*tensors)
-            with broken_compiler_in_a_line():
+            with broken_compiler_in_a_line(), subnormals_kept():
                 kernel = self._ready(key, tensors)
                 found = kernel(*tensors)
             self.compiled[key] = kernel
@@ -99,6 +100,21 @@ def broken_compiler_in_a_line() -> Iterator[None]:
         said = next((line for line in lines if "error:" in line), lines[0]).strip()
         message = f"backend 'compiled' is not available: {said}: install a C++ compiler that works, or set CXX"
         raise BackendUnavailable(message) from None
+
+
+@contextlib.contextmanager
+def subnormals_kept() -> Iterator[None]:
+    """Undo what GCC before 13 adds to libraries: the thread that loads one flushes subnormal numbers to 0."""
+    flushed = flushes_subnormals()
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)
+
+
+def flushes_subnormals() -> bool:
+    """Return whether this thread takes subnormal numbers for 0."""
+    return math.ldexp(1.0, -1074) * math.ldexp(1.0, 0) == 0
 
 
 def kept_on_disk(
