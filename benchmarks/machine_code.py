@@ -1,8 +1,10 @@
-"""Every Triton kernel compiled for GPUs, where there is none: registers, spills, instructions of its longest loop.
+"""Every Triton kernel compiled for GPUs, where there is none: registers, spills, instructions, shared memory.
 
     python -m benchmarks.machine_code
 
-prints the table from which the limits in the kernels' docstrings are taken.
+prints the table from which the limits in the kernels' docstrings are taken. A kernel is compiled as a launch compiles
+it: every tensor begins at a multiple of 16 bytes, which Triton looks at (a row of a tensor does so if the row's length
+is a multiple of 4).
 """
 
 import re
@@ -31,6 +33,9 @@ SM80, SM90, GFX942 = GPUTarget("cuda", 80, 32), GPUTarget("cuda", 90, 32), GPUTa
 # the tutorial's network, and for each dimension the widest that is unrolled; of the others some corners
 UNROLLED = [(1, 4), (1, 12), (2, 6), (3, 4)]
 WIDE = [(1, 64), (4, 64), (8, 16), (8, 64)]
+
+
+INSTRUCTION = r"/\*[0-9a-f]{4,}\*/\s+(?=\S)"  # what is before one in nvdisasm's listing: its address
 
 
 @dataclass(frozen=True)
@@ -83,18 +88,32 @@ def compile_for(specialization: Specialization, target: GPUTarget, step: str = "
             return "*fp64" if name == "constant_ptr" else "*fp32"
         return "fp32" if name == "weight" else "i32"
 
-    source = ASTSource(kernel, {name: kind(name) for name in kernel.arg_names}, constants)
+    kinds = {name: kind(name) for name in kernel.arg_names}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kinds) if kinds[name].startswith("*")}
+    source = ASTSource(kernel, kinds, constants, aligned)
     options = launch.OPTIONS | {"num_warps": specialization.warps}
     return triton.compile(source, target=target, options=options)
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Registers of a thread, bytes of its stack (where spilled registers go), instructions of the longest loop."""
+    """What a kernel takes.
+
+    Attributes:
+        registers: of a thread.
+        stack: bytes of a thread's stack, where spilled registers go.
+        loop: instructions of the longest loop.
+        code: instructions of the whole kernel.
+        shared: bytes of shared memory of a program.
+        exchanges: instructions of the PTX that write shared memory or read it.
+    """
 
     registers: int
     stack: int
     loop: int
+    code: int
+    shared: int
+    exchanges: int
 
 
 def resources(compiled: Any) -> Resources:
@@ -106,7 +125,14 @@ def resources(compiled: Any) -> Resources:
         usage = _run(tools.cuobjdump.path, "-res-usage", file.name)
         listing = _run(tools.nvdisasm.path, "-c", file.name)
     registers, stack = (int(re.search(rf"{what}:(\d+)", usage)[1]) for what in ("REG", "STACK"))  # type: ignore[index]
-    return Resources(registers, stack, max(innermost(listing), default=0))
+    return Resources(
+        registers=registers,
+        stack=stack,
+        loop=max(innermost(listing), default=0),
+        code=len(re.findall(rf"{INSTRUCTION}(?!NOP)", listing)),
+        shared=compiled.metadata.shared,
+        exchanges=len(re.findall(r"\b(?:stmatrix|ldmatrix|st\.shared|ld\.shared)", compiled.asm["ptx"])),
+    )
 
 
 def innermost(listing: str) -> list[int]:
@@ -117,7 +143,7 @@ def innermost(listing: str) -> list[int]:
     for line in listing.splitlines():
         if label := re.match(r"\s*(\.L_\w+):", line):
             labels[label[1]] = at
-        elif re.search(r"/\*[0-9a-f]{4,}\*/\s+\S", line):
+        elif re.search(INSTRUCTION, line):
             at += 1
             branch = re.search(r"BRA.*`\((\.L_\w+)\)", line)
             if branch and labels.get(branch[1], at) < at - 1:
@@ -140,8 +166,9 @@ def _run(*command: str) -> str:
 
 if __name__ == "__main__":
     print(f"Triton {triton.__version__}, sm_90\n")
-    print("registers  stack  loop  warp instructions a (sample, step)")
+    print("registers  stack  shared  exchanges  code  loop  warp instructions of the loop for a (sample, step)")
     for each in specializations():
         found = resources(compile_for(each, SM90))
         share = f"{found.loop / each.pairs:.2f}" if each.pairs else ""
-        print(f"{found.registers:9}  {found.stack:5}  {found.loop:4}  {share:>5}  {each}", flush=True)
+        sizes_of = f"{found.registers:9}  {found.stack:5}  {found.shared:6}  {found.exchanges:9}"
+        print(f"{sizes_of}  {found.code:4}  {found.loop:4}  {share:>6}  {each}", flush=True)
