@@ -49,10 +49,9 @@ INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, cons
       if (h) store(h + (unit + u) * h_row + v, z[u]);
     }
     for (int d = 0; d < p.dim; d++) {
-      V sum = z[0] * all<V>(w2[d * p.hidden]);
+      V sum = unit > 0 ? load<V>(out + d * out_row + v) : V{};
 #pragma GCC unroll 8
-      for (int u = 1; u < UNITS; u++) sum = fma(z[u], all<V>(w2[d * p.hidden + u]), sum);
-      if (unit > 0) sum = load<V>(out + d * out_row + v) + sum;
+      for (int u = 0; u < UNITS; u++) sum = fma(z[u], all<V>(w2[d * p.hidden + u]), sum);
       store(out + d * out_row + v, unit + UNITS == p.hidden ? sum + all<V>(p.b2[d]) : sum);
     }
   });

@@ -5,7 +5,8 @@
     4 words  -> 2 Box-Muller pairs -> the normals of the four steps t = 4 k + 1 ... 4 k + 4
 
 with Philox4x32-10 (Salmon et al. 2011), u = (w + 1/2) 2^-32 for the radius and 2 pi w 2^-32 for the angle, cos
-first. The words are equal bit for bit on every backend and device; the normals to a few units in the last place.
+first. The words are equal bit for bit on every backend and device, and so are the normals of `native` and `triton`;
+those of other backends are equal to a few units in the last place.
 """
 
 import torch

@@ -22,7 +22,8 @@ def normal_kernel(
     size = count * dim
     blocks = tl.cdiv(size, BLOCK)
     group = tl.program_id(0) // blocks
-    at = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    # lanes store neighbours: Triton would else give four to a lane for the one row of the four that it knows is aligned
+    at = tl.max_contiguous(tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK), 1)
     four = normals(
         first + at // dim,
         group,

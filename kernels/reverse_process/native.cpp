@@ -1,6 +1,6 @@
 // The reverse process, a block of samples at a time: noise, both networks, x_{t-1} = mean + std eps.
 //
-// Limits at D = 1, H = 4 for a (sample, step): 27 instructions on AVX2 (counted by valgrind), and 7.1 cycles until Zen 3 has
+// Limits at D = 1, H = 4 for a (sample, step): 25 instructions on AVX2 (counted by valgrind), and 7.1 cycles until Zen 3 has
 // a port for each (llvm-mca); it takes 2.0 ns on a core of an EPYC of 2.6 GHz or more.
 #include "../native/gaussian.h"
 #include "../native/network.h"

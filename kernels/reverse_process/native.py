@@ -13,7 +13,7 @@ from kernels.place import Place
 
 def operations(dim: int, hidden: int) -> int:
     """Return the operations for a (sample, step)."""
-    return dim * (call.OPERATIONS_OF_A_NORMAL + 36) + 2 * hidden * (2 * dim + 1)
+    return dim * (call.OPERATIONS_OF_A_NORMAL + 33) + 2 * hidden * (2 * dim + 1)
 
 
 _reverse_process = call.function(

@@ -3,10 +3,11 @@
 Step t needs all of step t + 1, so that few samples leave most of a device idle and latency is what they wait for: a
 small network's kernel therefore makes the noise of the next four steps while it walks through these.
 
-Two kernels share the work (see kernels.triton.sizes). Both compute a sample the same way wherever it is.
+Two kernels share the work (see kernels.triton.sizes). Both compute a sample the same way wherever it is; the small
+networks' does what `native` does, operation by operation, and gives the same bits.
 
-Limits, D = 1, H = 4, compiled for sm_90 (64 registers, no spills): 357 instructions in the loop over a group of four
-steps, 89 for a (sample, step); 35 of them are the noise. An H100 issues 132 * 4 warp instructions a cycle, that is 190
+Limits, D = 1, H = 4, compiled for sm_90 (64 registers, no spills): 390 instructions in the loop over a group of four
+steps, 98 for a (sample, step); 34 of them are the noise. An H100 issues 132 * 4 warp instructions a cycle, that is 173
 (sample, step) pairs. Bytes: those of the result.
 """
 
@@ -21,7 +22,7 @@ from kernels.place import Place
 from kernels.triton import launch, schedules, sizes, unrolled, wide
 from kernels.triton.gaussian import std
 from kernels.triton.launch import OPTIONS, UNSPECIALIZED
-from kernels.triton.noise import normals
+from kernels.triton.noise import normals, pick
 
 REVERSE, TERMINAL = (tl.constexpr(which << constants.STREAM_SHIFT) for which in (constants.REVERSE, constants.TERMINAL))
 
@@ -42,6 +43,17 @@ def store(out_ptr, n, x, mask, D: tl.constexpr):
         tl.store(out_ptr + n.to(tl.int64) * D + d, x[d], mask=mask)
 
 
+@triton.jit
+def step_back(mean_network, std_network, x, time, eps, i, D: tl.constexpr, H: tl.constexpr):
+    """x_{t-1} from x_t, with normal i of the four."""
+    mean, hidden = unrolled.forward(mean_network, x, time, D, H)
+    s, hidden = unrolled.forward(std_network, x, time, D, H)
+    new = ()
+    for d in tl.static_range(D):
+        new = new + (tl.fma(std(s[d]), pick(eps[d], i), mean[d]),)
+    return new
+
+
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def unrolled_kernel(
     out_ptr, time_ptr,
@@ -59,23 +71,21 @@ def unrolled_kernel(
         x = x + (terminal[d][0],)
     if HISTORY:
         store(out_ptr, n, x, n < count, D)
-    groups = tl.cdiv(steps, 4)
-    eps = draw(first + n, groups - 1, REVERSE, seed_low, seed_high, D)
-    for k in range(groups):
-        group = groups - 1 - k
+    # t is counted from 0. The last group first, which may have fewer than four steps
+    last = tl.cdiv(steps, 4) - 1
+    eps = draw(first + n, last, REVERSE, seed_low, seed_high, D)
+    for t in range(steps - 1, 4 * last - 1, -1):
+        x = step_back(mean_network, std_network, x, tl.load(time_ptr + t), eps, t % 4, D, H)
+        if HISTORY:
+            store(out_ptr + (steps - t).to(tl.int64) * count * D, n, x, n < count, D)
+    eps = draw(first + n, last - 1, REVERSE, seed_low, seed_high, D)
+    for group in range(last - 1, -1, -1):
         ahead = draw(first + n, group - 1, REVERSE, seed_low, seed_high, D)
         for i in tl.static_range(3, -1, -1):
-            t = 4 * group + i  # counted from 0
-            time = tl.load(time_ptr + t)
-            mean, hidden = unrolled.forward(mean_network, x, time, D, H)
-            s, hidden = unrolled.forward(std_network, x, time, D, H)
-            new = ()
-            for d in tl.static_range(D):
-                new = new + (tl.where(t < steps, mean[d] + std(s[d]) * eps[d][i], x[d]),)
-            x = new
+            t = 4 * group + i
+            x = step_back(mean_network, std_network, x, tl.load(time_ptr + t), eps, i, D, H)
             if HISTORY:
-                row_ptr = out_ptr + (steps - t).to(tl.int64) * count * D
-                store(row_ptr, n, x, (t < steps) & (n < count), D)
+                store(out_ptr + (steps - t).to(tl.int64) * count * D, n, x, n < count, D)
         eps = ahead
     if not HISTORY:
         store(out_ptr, n, x, n < count, D)
@@ -109,7 +119,7 @@ def wide_kernel(
             time = tl.load(time_ptr + t)
             mean, hidden = wide.forward(mean_network, x, time)
             s, hidden = wide.forward(std_network, x, time)
-            x = tl.where(t < steps, mean + std(s) * wide.pick(four, 3 - i), x)
+            x = tl.where(t < steps, tl.fma(std(s), pick(four, 3 - i), mean), x)
             if HISTORY:
                 row_ptr = out_ptr + (steps - t).to(tl.int64) * count * D
                 tl.store(row_ptr + at, x, mask=sample_mask & (t < steps))

@@ -1,8 +1,12 @@
 """exp, log, log1p, sqrt and 1 / x for Triton kernels, in few instructions.
 
-The library functions that Triton's own log calls spend a third of their instructions on zero, infinity and denormals,
-and its division the same; the kernels never meet those. What one instruction of the multi-function unit gives
-(exp2, sqrt, 1 / sqrt, each wrong by at most 2^-22) is taken from there. All take and return float32 blocks.
+The kernels are launched with enable_fp_fusion=False, and say themselves where a product and a sum are rounded as one:
+fma. What they compute is then fixed operation by operation. sqrt, exp_negative_abs and log1p_unit do what
+kernels/native/elementary.h does, in the same order, and give the same bits.
+
+Triton's own functions spend instructions on zero, infinity and subnormal numbers; the kernels never meet those.
+reciprocal and sqrt begin with 1 / sqrt(x) from the multi-function unit, wrong by at most 2^-22. All take and return
+float32 blocks.
 """
 
 import triton
@@ -10,10 +14,12 @@ import triton.language as tl
 
 from kernels import constants
 
+EXP = tl.constexpr(constants.EXP)
 LOG_FRACTION = tl.constexpr(constants.LOG_FRACTION)
 LOG1P_UNIT = tl.constexpr(constants.LOG1P_UNIT)
 SQRT_HALF_BITS = tl.constexpr(constants.SQRT_HALF_BITS)
 LOG2 = tl.constexpr(constants.LOG2)
+ROUND = tl.constexpr(1.5 * 2.0**23)  # a sum with it is a whole number, which the low bits hold
 
 
 @triton.jit
@@ -23,45 +29,59 @@ def maximum(x, y):
 
 
 @triton.jit
+def minus(x):
+    """-x, which Triton makes 0 - x, an addition; this is the sign of an operand."""
+    return x * -1.0
+
+
+@triton.jit
 def polynomial(x, coefficients: tl.constexpr, DEGREE: tl.constexpr):
     """c0 + c1 x + c2 x^2 + ... by Horner's scheme: the fewest instructions, where many warps hide their latency."""
-    value = x * coefficients[DEGREE] + coefficients[DEGREE - 1]
+    value = tl.fma(x, coefficients[DEGREE], coefficients[DEGREE - 1])
     for i in tl.static_range(DEGREE - 1):
-        value = value * x + coefficients[DEGREE - 2 - i]
+        value = tl.fma(value, x, coefficients[DEGREE - 2 - i])
     return value
-
-
-@triton.jit
-def log_fraction(f, exponent):
-    """log((1 + f) 2^exponent) for 1 + f in [sqrt(1/2), sqrt(2))."""
-    return exponent.to(tl.float32) * LOG2 + (f * f * polynomial(f, LOG_FRACTION, 8) + f)
-
-
-@triton.jit
-def split_exponent(x):
-    """x = (1 + f) 2^e with 1 + f in [sqrt(1/2), sqrt(2)), for normal x > 0. Returns f and e (int32)."""
-    bits = x.to(tl.int32, bitcast=True)
-    exponent = (bits - SQRT_HALF_BITS) >> 23
-    return (bits - (exponent << 23)).to(tl.float32, bitcast=True) - 1, exponent
 
 
 @triton.jit
 def log(x):
     """Natural logarithm of normal x > 0."""
-    f, exponent = split_exponent(x)
-    return log_fraction(f, exponent)
+    bits = x.to(tl.int32, bitcast=True)
+    exponent = (bits - SQRT_HALF_BITS) >> 23
+    f = (bits - (exponent << 23)).to(tl.float32, bitcast=True) - 1
+    return tl.fma(exponent.to(tl.float32), LOG2, tl.fma(f * f, polynomial(f, LOG_FRACTION, 8), f))
 
 
 @triton.jit
 def log1p_unit(x):
     """log(1 + x) for x in [0, 1]."""
-    return x * x * polynomial(x, LOG1P_UNIT, 8) + x
+    return tl.fma(x * x, polynomial(x, LOG1P_UNIT, 8), x)
 
 
 @triton.jit
-def exp_negative(x):
-    """exp(-x) for x >= 0; 0 where that is below 2^-126."""
-    return tl.exp2(x * (-1 / LOG2))
+def exp_negative_abs(s):
+    """exp(-|s|), wrong by 1.2 units in the last place for |s| < 14, constant beyond 87."""
+    y = maximum(minus(tl.abs(s)), -87.0)
+    t = tl.fma(y, 1 / LOG2, ROUND)
+    n = t - ROUND
+    r = tl.fma(n, -LOG2, y)
+    fraction = tl.fma(tl.fma(polynomial(r, EXP, 4), r, 1.0), r, 1.0)
+    return (fraction.to(tl.int32, bitcast=True) + (t.to(tl.int32, bitcast=True) << 23)).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def sqrt(x):
+    """The square root of normal x > 0, exactly rounded whichever way tl.rsqrt errs by at most 2^-22.
+
+    That was tried for every x in [1, 4) and errors of 0, 2^-23 and 2^-22 to either side; a shorter sequence fails.
+    """
+    guess = tl.rsqrt(x)
+    root = x * guess
+    slope = -0.5 * guess  # -1 / (2 sqrt(x))
+    error = tl.fma(root, slope, 0.5)
+    root = tl.fma(root, error, root)
+    slope = tl.fma(slope, error, slope)
+    return tl.fma(tl.fma(root, root, minus(x)), slope, root)
 
 
 @triton.jit
@@ -69,4 +89,4 @@ def reciprocal(x):
     """1 / x for x > 0: the square of 1 / sqrt(x), and one step of Newton's method."""
     root = tl.rsqrt(x)
     guess = root * root
-    return guess * (2 - x * guess)
+    return guess * tl.fma(minus(x), guess, 2.0)

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from kernels import constants
-from kernels.triton.elementary import exp_negative, log1p_unit, maximum, reciprocal
+from kernels.triton.elementary import exp_negative_abs, log1p_unit, maximum, minus, reciprocal
 
 STD_FLOOR = tl.constexpr(constants.STD_FLOOR)
 
@@ -12,7 +12,7 @@ STD_FLOOR = tl.constexpr(constants.STD_FLOOR)
 @triton.jit
 def std_above_floor(s):
     """softplus(s), which the caller raises to STD_FLOOR, and exp(-|s|)."""
-    e = exp_negative(tl.abs(s))
+    e = exp_negative_abs(s)
     return maximum(s, 0.0) + log1p_unit(e), e
 
 
@@ -30,6 +30,6 @@ def term(previous, eps, mean, s):
     value = maximum(softplus, STD_FLOOR)
     slope = tl.where(s >= 0, 1.0, e) * reciprocal(1 + e)
     inverse = reciprocal(value)
-    z = (previous - mean) * inverse
+    z = (mean - previous) * inverse
     slope = tl.where(softplus > STD_FLOOR, slope * inverse, 0.0)
-    return value, 0.5 * (z * z - eps * eps), -z * inverse, slope - z * z * slope
+    return value, 0.5 * tl.fma(z, z, minus(eps * eps)), z * inverse, tl.fma(minus(z * z), slope, slope)

@@ -1,10 +1,10 @@
-"""The noise stream in Triton: four normals for each counter, in registers."""
+"""The noise stream in Triton: four normals for each counter, in registers. Box-Muller as in kernels/native/noise.h."""
 
 import triton
 import triton.language as tl
 
 from kernels import constants
-from kernels.triton.elementary import log_fraction, split_exponent
+from kernels.triton.elementary import LOG2, polynomial, sqrt
 
 M0, M1 = (tl.constexpr(multiplier) for multiplier in constants.MULTIPLIERS)
 K0, K1 = (tl.constexpr(increment) for increment in constants.KEY_INCREMENTS)
@@ -12,7 +12,7 @@ ROUNDS = tl.constexpr(constants.ROUNDS)
 
 RADIANS = tl.constexpr(constants.RADIANS)
 UNIT = tl.constexpr(2.0**-32)
-SIN, COS = tl.constexpr(constants.SIN), tl.constexpr(constants.COS)
+RADIUS, SIN, COS = (tl.constexpr(coefficients) for coefficients in (constants.RADIUS, constants.SIN, constants.COS))
 
 
 @triton.jit
@@ -36,30 +36,35 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @triton.jit
 def radius(word):
-    """sqrt(-2 log u) with u = (word + 1/2) 2^-32."""
-    f, exponent = split_exponent(word.to(tl.float32) + 0.5)
-    # near u = 1 the sum above has lost the digits of 1 - u; the complement of the word still has them
-    f = tl.where(exponent == 32, (word ^ 0xFFFFFFFF).to(tl.float32) * -UNIT - 0.5 * UNIT, f)
-    return tl.sqrt(-2 * log_fraction(f, exponent - 32))
+    """sqrt(-2 log u), u = (word + 1/2) 2^-32, as u = 1 + f or, below 1/2, (1 + f) 2^e with f in [-1/2, 0)."""
+    word = word.to(tl.int32, bitcast=True)
+    below = word >= 0
+    u = tl.fma(word.to(tl.float32), UNIT, 0.5 * UNIT)  # of a negative word u - 1, which keeps the digits of 1 - u
+    bits = u.to(tl.int32, bitcast=True)
+    exponent = tl.where(below, (bits >> 23) - 126, 0)
+    fraction = (bits - (exponent << 23)).to(tl.float32, bitcast=True)
+    f = tl.where(below, fraction - 1, fraction)
+    return sqrt(tl.fma(f, tl.fma(f, polynomial(f, RADIUS, 7), -2.0), exponent.to(tl.float32) * (-2 * LOG2)))
 
 
 @triton.jit
-def cos_sin(word):
-    """cos and sin of 2 pi word 2^-32, by exact reduction to an eighth of a turn on either side of a quadrant."""
-    quadrant = (word + (1 << 29)) >> 30
-    x = (word - (quadrant << 30)).to(tl.int32, bitcast=True).to(tl.float32) * RADIANS
-    square = x * x
-    sin = x * square * ((square * SIN[2] + SIN[1]) * square + SIN[0]) + x
-    cos = square * square * ((square * COS[2] + COS[1]) * square + COS[0]) + (1 - 0.5 * square)
-    swap = (quadrant & 1) != 0
+def box_muller(radius_word, angle_word):
+    """Two normals: radius times cos and sin of the angle, from the nearest quarter of a turn."""
+    r = radius(radius_word)
+    x = (angle_word << 2).to(tl.int32, bitcast=True).to(tl.float32) * (RADIANS / 4)
+    q = x * x
+    sin = tl.fma(x * q, polynomial(q, SIN, 2), x)
+    cos = tl.fma(q, tl.fma(q, polynomial(q, COS, 2), -0.5), 1.0)
+    turn = angle_word + (1 << 29)
+    swap = (turn & (1 << 30)) != 0
     first, second = tl.where(swap, sin, cos), tl.where(swap, cos, sin)
-    return flip_sign(first, quadrant + 1), flip_sign(second, quadrant)
+    return with_sign(r * first, turn + (1 << 30)), with_sign(r * second, turn)
 
 
 @triton.jit
-def flip_sign(x, quadrant):
-    """-x in the two quadrants with bit 1 set."""
-    return (x.to(tl.uint32, bitcast=True) ^ ((quadrant << 30) & 0x80000000)).to(tl.float32, bitcast=True)
+def with_sign(x, word):
+    """-x where the highest bit of the word is set."""
+    return (x.to(tl.uint32, bitcast=True) ^ (word & 0x80000000)).to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -76,10 +81,9 @@ def normals(sample, group, step, dimension, seed_low, seed_high):
         tl.cast(seed_low, tl.uint32),
         tl.cast(seed_high, tl.uint32),
     )
-    cos0, sin0 = cos_sin(w1)
-    cos1, sin1 = cos_sin(w3)
-    r0, r1 = radius(w0), radius(w2)
-    return r0 * cos0, r0 * sin0, r1 * cos1, r1 * sin1
+    cos0, sin0 = box_muller(w0, w1)
+    cos1, sin1 = box_muller(w2, w3)
+    return cos0, sin0, cos1, sin1
 
 
 @triton.jit
@@ -88,3 +92,9 @@ def step_word(step):
     if step.dtype.is_ptr():
         step = tl.load(step)
     return step
+
+
+@triton.jit
+def pick(four, i):
+    """Normal i of four: a loop over steps that is not unrolled keeps the code short."""
+    return tl.where(i == 0, four[0], tl.where(i == 1, four[1], tl.where(i == 2, four[2], four[3])))

@@ -38,18 +38,18 @@ def load_network(w1_ptr, b1_ptr, w2_ptr, b2_ptr, D: tl.constexpr, H: tl.constexp
 
 @triton.jit
 def forward(network, x, time, D: tl.constexpr, H: tl.constexpr):
-    """The D outputs and, before the relu, the H hidden values."""
+    """The D outputs and, before the relu, the H hidden values; every sum in the order of kernels/native/network.h."""
     w1, b1, w2, b2 = network
     hidden = ()
     for j in tl.static_range(H):
-        z = time * w1[j][D] + b1[j]
+        z = tl.fma(time, w1[j][D], b1[j])
         for d in tl.static_range(D):
-            z = x[d] * w1[j][d] + z
+            z = tl.fma(x[d], w1[j][d], z)
         hidden = hidden + (z,)
     outputs = ()
     for d in tl.static_range(D):
-        out = b2[d]
+        out = 0.0
         for j in tl.static_range(H):
-            out = maximum(hidden[j], 0.0) * w2[d][j] + out
-        outputs = outputs + (out,)
+            out = tl.fma(maximum(hidden[j], 0.0), w2[d][j], out)
+        outputs = outputs + (out + b2[d],)
     return outputs, hidden

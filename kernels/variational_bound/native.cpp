@@ -8,7 +8,7 @@
 // With one dimension, D = 1, all that a sample needs at a step stays in registers, and W2 is left out of the sums: it is a
 // factor of a, and h = W1 [x, t] + b1 where a is not 0, so that the sums of a x, a t and a also give d W2.
 //
-// Limits at D = 1, H = 4 for a (sample, step): 51 instructions on AVX2 (counted by valgrind), and 10 cycles until Zen 3 has a
+// Limits at D = 1, H = 4 for a (sample, step): 49 instructions on AVX2 (counted by valgrind), and 10 cycles until Zen 3 has a
 // port for each (llvm-mca); it takes 3.5 ns on a core of an EPYC of 2.6 GHz or more. Passes over the tape wait for one
 // another, and what stands around their loops is counted in the instructions only.
 #include "native.h"

@@ -14,7 +14,7 @@ from kernels.place import Place
 def operations(dim: int, hidden: int) -> int:
     """Return the operations for a (sample, step)."""
     networks_and_gradients = 14 * hidden if dim == 1 else 10 * hidden * (dim + 1)
-    return dim * (call.OPERATIONS_OF_A_NORMAL + 57) + networks_and_gradients
+    return dim * (call.OPERATIONS_OF_A_NORMAL + 54) + networks_and_gradients
 
 
 _variational_bound = call.function(

@@ -14,7 +14,7 @@ from kernels.networks import MLPPair
 from kernels.place import Place
 from kernels.schedules import bound_constant
 from kernels.triton import launch, schedules, sizes
-from kernels.triton.launch import OPTIONS, UNSPECIALIZED
+from kernels.triton.launch import AS_WRITTEN, OPTIONS, UNSPECIALIZED
 from kernels.variational_bound.triton_unrolled import unrolled_kernel
 from kernels.variational_bound.triton_wide import wide_kernel
 
@@ -30,7 +30,7 @@ def mean_kernel(partial_ptr, found_ptr, constant_ptr, programs, count, steps, DI
         sums += tl.load(partial_ptr + row * programs + at, mask=at < programs, other=0.0).to(tl.float64)
     total = tl.sum(sums)
     if row == tl.num_programs(0) - 1:
-        total += tl.load(constant_ptr) * elements
+        total = tl.fma(tl.load(constant_ptr), elements, total)
     tl.store(found_ptr + row, (total / (elements * (steps + 1).to(tl.float64))).to(tl.float32))
 
 
@@ -70,6 +70,14 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) 
             )  # fmt: skip
         found = torch.empty(size + 1, dtype=torch.float32, device=device)
         mean_kernel[(size + 1,)](
-            partial, found, bound_constant(betas, device), partial.shape[1], count, steps, DIM=dim, BLOCK=1024
+            partial,
+            found,
+            bound_constant(betas, device),
+            partial.shape[1],
+            count,
+            steps,
+            DIM=dim,
+            BLOCK=1024,
+            **AS_WRITTEN,
         )
     return found

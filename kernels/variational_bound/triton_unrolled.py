@@ -11,9 +11,9 @@ For a unit j with z_j = W1[j] [x, t] + b1_j and g = d loss / d output, a_j = [z_
 With one dimension, W2 is kept out of a_j until the end, and d W2 needs no sum of its own: relu is homogeneous, so that
 sum g relu(z_j) = w sum a_j x + v sum a_j t + b sum a_j with (w, v) = W1[j], b = b1_j.
 
-Limits, D = 1, H = 4, compiled for sm_90 (80 registers, no spills): 716 instructions in the loop over a group of four
-steps, 179 for a (sample, step), 767 with the scan; 140 of them are the noise. An H100 issues 132 * 4 warp instructions
-a cycle, that is 94 (sample, step) pairs. Bytes: x0 is read once and 2 P + 1 sums of a program are written, next to
+Limits, D = 1, H = 4, compiled for sm_90 (80 registers, no spills): 764 instructions in the loop over a group of four
+steps, 191 for a (sample, step), 796 with the scan; 135 of them are the noise. An H100 issues 132 * 4 warp instructions
+a cycle, that is 88 (sample, step) pairs. Bytes: x0 is read once and 2 P + 1 sums of a program are written, next to
 nothing.
 """
 
@@ -30,14 +30,14 @@ from kernels.triton.unrolled import forward, load_network
 @triton.jit
 def then(factor, added, next_factor, next_added):
     """x -> factor x + added, and after it x -> next_factor x + next_added."""
-    return factor * next_factor, added * next_factor + next_added
+    return factor * next_factor, tl.fma(added, next_factor, next_added)
 
 
 @triton.jit
 def starts(x, drive, factor, lane, BLOCK_N: tl.constexpr, GROUPS: tl.constexpr):
     """x before each group [BLOCK_N, GROUPS] and after the last [BLOCK_N, 1]; a group does x -> factor x + drive."""
     factors, drives = tl.associative_scan((factor.broadcast_to(BLOCK_N, GROUPS), drive), 1, then)
-    after = factors * x + drives
+    after = tl.fma(factors, x, drives)
     before = tl.gather(after, tl.maximum(lane - 1, 0).broadcast_to(BLOCK_N, GROUPS), 1)
     end = tl.sum(tl.where(lane == GROUPS - 1, after, 0.0), 1, keep_dims=True)
     return tl.where(lane == 0, x, before), end
@@ -66,7 +66,7 @@ def no_sums(D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, GROUPS: tl.
 def add_products(sums, p, q, SIZE: tl.constexpr):
     new = ()
     for d in tl.static_range(SIZE):
-        new = new + (sums[d] + p[d] * q,)
+        new = new + (tl.fma(p[d], q, sums[d]),)
     return new
 
 
@@ -82,10 +82,10 @@ def backward(sums, network, g, x, time, hidden, D: tl.constexpr, H: tl.constexpr
         if D > 1:
             a = g[0] * w2[0][j]
             for d in tl.static_range(1, D):
-                a += g[d] * w2[d][j]
+                a = tl.fma(g[d], w2[d][j], a)
             gh_sums = add_products(gh_sums, g, maximum(hidden[j], 0.0), D)
         a = tl.where(hidden[j] > 0, a, 0.0)
-        units = units + ((a_sum + a, at_sum + a * time, add_products(ax_sums, x, a, D), gh_sums),)
+        units = units + ((a_sum + a, tl.fma(a, time, at_sum), add_products(ax_sums, x, a, D), gh_sums),)
     new = ()
     for d in tl.static_range(D):
         new = new + (g_sums[d] + g[d],)
@@ -155,7 +155,7 @@ def unrolled_kernel(
                     drive = tl.load(noise_scale_ptr + 4 * group) * eps[d][0]
                     for i in tl.static_range(1, 4):
                         noise = tl.load(noise_scale_ptr + 4 * group + i) * eps[d][i]
-                        drive = tl.load(scale_ptr + 4 * group + i) * drive + noise
+                        drive = tl.fma(drive, tl.load(scale_ptr + 4 * group + i), noise)
                     start, end = starts(x[d], drive, tl.load(factor_ptr + group), lane, BLOCK_N, GROUPS)
                     state = state + (start,)
                     ends = ends + (end,)
@@ -170,7 +170,7 @@ def unrolled_kernel(
                 state = ()
                 for d in tl.static_range(D):
                     noise = tl.load(noise_scale_ptr + t) * eps[d][i]
-                    state = state + (tl.load(scale_ptr + t) * previous[d] + noise,)
+                    state = state + (tl.fma(previous[d], tl.load(scale_ptr + t), noise),)
                 mean, mean_hidden = forward(mean_network, state, time, D, H)
                 s, std_hidden = forward(std_network, state, time, D, H)
                 mean_g = ()
