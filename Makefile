@@ -7,6 +7,11 @@ PYTEST := $(BIN)/python -m pytest
 # that wait must not spin.
 SIDE_BY_SIDE := -n auto --dist loadfile -p no:benchmark
 PASSIVE := OMP_WAIT_POLICY=passive
+# Triton's kernels as PTX: all for sm_90 by the pinned Triton, and by the oldest that is supported some for sm_80
+OLDEST_TRITON := 3.6
+ON_SM_80 := D1-H4 or D8-H16 or test_normals or test_forward_process or test_transition_bound or test_emulation
+# Triton's interpreter, which users can ask for: every op once
+INTERPRETED := test_words or test_loss or D1-H4-N1-T5 or D2-H33-N3 or D2-N65 or (1025 and test_equality) or test_is_a_step_of
 # a few kernels as an AVX2 machine compiles and runs them, where the processor has more
 AVX2 := ATEN_CPU_CAPABILITY=avx2 TORCHINDUCTOR_CPP_MARCH=x86-64-v3
 ON_AVX2 := compiled and (test_normals or D1-H4-N1003-T250)
@@ -16,9 +21,11 @@ ON_AVX2 := compiled and (test_normals or D1-H4-N1003-T250)
 demo: .venv/ready
 	$(BIN)/ddpm demo --out $(OUT)
 
-test: .venv/rivals
+test: .venv/rivals .venv/oldest-triton
 	$(PASSIVE) $(PYTEST) $(SIDE_BY_SIDE)
-	TRITON_INTERPRET=1 $(PYTEST) -n auto -p no:benchmark
+	EMULATE=90 $(PYTEST) $(SIDE_BY_SIDE)
+	EMULATE=80 PYTHONPATH=.venv/oldest-triton $(PYTEST) $(SIDE_BY_SIDE) -k "$(ON_SM_80)"
+	TRITON_INTERPRET=1 $(PYTEST) $(SIDE_BY_SIDE) -k "$(INTERPRETED)"
 	! grep -qs avx512f /proc/cpuinfo || $(AVX2) $(PYTEST) -k "$(ON_AVX2)"
 
 lint: .venv/ready
@@ -37,6 +44,10 @@ bench: .venv/rivals
 
 .venv/rivals: .venv/ready
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint,bench]'
+	touch $@
+
+.venv/oldest-triton: .venv/ready
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ 'triton==$(OLDEST_TRITON).*'
 	touch $@
 
 clean:

@@ -1,12 +1,21 @@
-"""Which tests run where: those of Triton in its interpreter or on CUDA, all others in an ordinary process."""
+"""Which tests run where: those of Triton interpreted, emulated or on CUDA, all others in an ordinary process."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import oracle
 import pytest
 import torch
 
+from kernels import backends
 from kernels.triton import launch
+
+if oracle.EMULATED:
+    from ptx import emulation
+
+    emulation.start(int(oracle.EMULATED))
+    triton = dataclasses.replace(backends.get("triton"), missing=lambda device_type: None)
+    backends.REGISTERED["triton"] = triton
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -18,7 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def runs_here(item: pytest.Item) -> bool:
     if item.get_closest_marker("triton") is not None:
         return oracle.TRITON
-    return not oracle.INTERPRETED
+    return not oracle.INTERPRETED and not oracle.EMULATED
 
 
 @pytest.fixture(autouse=True)

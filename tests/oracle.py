@@ -25,9 +25,11 @@ ALL = tuple(marked(name) for name in backends.REGISTERED)
 FUSED = tuple(marked(name) for name, backend in backends.REGISTERED.items() if not backend.by_autograd)
 BACKENDS = tuple(name for name in FUSED if isinstance(name, str))
 
-# Triton's tests run in a process of their own with TRITON_INTERPRET=1, and where there is a CUDA device on that.
+# Triton's tests run in a process of their own: with TRITON_INTERPRET=1 in its interpreter; with EMULATE=90 as PTX for
+# sm_90 on a machine of ours (see ptx); and where there is a CUDA device on that.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-TRITON = INTERPRETED or torch.cuda.is_available()
+EMULATED = os.environ.get("EMULATE")
+TRITON = INTERPRETED or EMULATED is not None or torch.cuda.is_available()
 
 # The grid of every equality test: one dimension and several; widths below, at and above what compiled kernels unroll;
 # one sample, two, a part of a block, and a last block that is nearly empty; less than a group of four steps, some
@@ -91,9 +93,9 @@ SCHEDULES = ("constant", "linear", "cosine", "extreme")
 
 
 def device(backend: str) -> torch.device:
-    """Where a backend is tested: Triton on CUDA unless it is interpreted, the others where TEST_DEVICE says."""
+    """Where a backend is tested: Triton on CUDA unless interpreted or emulated, the others where TEST_DEVICE says."""
     if backend == "triton":
-        return torch.device("cpu" if INTERPRETED else "cuda")
+        return torch.device("cpu" if INTERPRETED or EMULATED else "cuda")
     return torch.device(os.environ.get("TEST_DEVICE", "cpu"))
 
 

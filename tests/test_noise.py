@@ -64,7 +64,7 @@ def test_words_of_random_counters(philox: Callable[[list[int], list[int]], list[
 
 @pytest.mark.triton
 def test_words_in_triton() -> None:
-    from words_kernel import words_kernel  # where Triton may be missing, this test does not run
+    from triton_functions import words_kernel  # where Triton may be missing, this test does not run
 
     published = [[int(word, 16) for word in f"{counter} {key}".split()] for counter, key, _ in PUBLISHED]
     numbers = published + np.random.default_rng(0).integers(0, 2**32, size=(253, 6)).tolist()

@@ -44,6 +44,18 @@ def test_equality(backend: str, shape: tuple[int, ...]) -> None:
     oracle.assert_as_exact(actual, single, exact, ALLOWANCE)
 
 
+@pytest.mark.parametrize("backend", oracle.FUSED)
+@pytest.mark.parametrize("std", [0.72, 0.9, 1.1, 1.4])
+def test_one_std_everywhere(backend: str, std: float) -> None:
+    """The bound is then its logarithm, small here: an error of that is as large in the sum as in each term."""
+    mean = torch.zeros(1029)
+    stds = torch.full_like(mean, std)
+    found = bound((mean, mean, stds), torch.float32, backend)[0].double()
+    exact = math.log(float(stds[0])) + 0.5 * math.log(2 * math.pi)
+    # one unit in the last place of what is returned, and one for the 1029 logarithms and their sum
+    assert abs(float(found) - exact) <= 2 * 2.0**-23 * exact
+
+
 def ways(backend: str) -> list[tuple[torch.dtype, str]]:
     return [(torch.float32, backend), (torch.float32, "reference"), (torch.float64, "reference")]
 

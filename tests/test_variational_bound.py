@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels import backends, noise
+from kernels import noise
 from kernels.forward_process import reference as forward_reference
 from kernels.networks import MLPPair, Network
-from kernels.triton import sizes
 from kernels.variational_bound import reference, variational_bound
 
 # Two units: the last operations of either side round differently. Measured over the grid, on AVX2 and AVX-512: 1.4 at
@@ -41,9 +40,17 @@ def bound(weights: tuple[Tensor, ...], x0: Tensor, betas: Tensor, **options: obj
     return [loss.detach().cpu(), *(gradient.cpu() for gradient in torch.autograd.grad(loss, leaves))]
 
 
-def assert_equal(backend: str, dim: int, hidden: int, count: int, steps: int, std_shift: float = 5.0) -> None:
+def assert_equal(
+    backend: str,
+    dim: int,
+    hidden: int,
+    count: int,
+    steps: int,
+    std_shift: float = 5.0,
+    weights: tuple[Tensor, ...] | None = None,
+) -> None:
     betas = oracle.betas(oracle.schedule_for(dim, hidden, count, steps), steps)
-    weights = oracle.weights(dim, hidden, std_shift)
+    weights = oracle.weights(dim, hidden, std_shift) if weights is None else weights
     place = {"seed": 7, "first": 1000, "backend": backend}
     draws = oracle.draws(count, steps)
     data = [oracle.points(count, dim, draw) for draw in draws]
@@ -77,62 +84,6 @@ CHOSEN = [(1, 4, 250), (1, 4, 500), (2, 4, 37), (5, 1, 1), (5, 1, 2), (1, 33, 2)
 @pytest.mark.parametrize(("backend", "dim", "hidden", "count", "steps"), oracle.grid(CHOSEN))
 def test_equality(backend: str, dim: int, hidden: int, count: int, steps: int) -> None:
     assert_equal(backend, dim, hidden, count, steps)
-
-
-@pytest.mark.parametrize(
-    ("backend", "dim", "hidden", "count", "steps"),
-    oracle.cases("triton", [case for case in oracle.TRITON_CASES if sizes.is_unrolled(*case[:2])]),
-)
-def test_triton_with_many_samples(
-    backend: str, dim: int, hidden: int, count: int, steps: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sizes, "MANY", 1)  # so many that time is not split
-    assert_equal(backend, dim, hidden, count, steps)
-
-
-@pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (2, 16)]))
-def test_triton_std_at_its_floor(dim: int, hidden: int) -> None:
-    assert_equal("triton", dim, hidden, 20, 37, std_shift=-13.8)
-
-
-@pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (3, 16)]))
-def test_triton_twice_is_the_same(dim: int, hidden: int) -> None:
-    x0, betas, weights = oracle.points(20, dim), oracle.betas("constant", 37), oracle.weights(dim, hidden)
-    first, second = (bound(weights, x0, betas, seed=1, backend="triton") for _ in range(2))
-    assert all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
-
-
-@pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (3, 16)]))
-def test_triton_parts_average_to_the_whole(dim: int, hidden: int) -> None:
-    x0, betas, weights = oracle.points(20, dim), oracle.betas("constant", 5), oracle.weights(dim, hidden)
-    whole = bound(weights, x0, betas, seed=1, backend="triton")
-    parts = [bound(weights, x0[i : i + 10], betas, seed=1, first=i, backend="triton") for i in (0, 10)]
-    for tensor, *halves in zip(whole, *parts, strict=True):
-        torch.testing.assert_close(tensor, sum(halves) / 2, rtol=0, atol=2e-6 * float(tensor.abs().max()))
-
-
-@pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (3, 16)]))
-@pytest.mark.parametrize("i", range(8))
-def test_triton_shows_weights_that_are_not_finite(dim: int, hidden: int, i: int) -> None:
-    weights = oracle.weights(dim, hidden)
-    weights[i].view(-1)[0] = math.nan
-    assert math.isnan(bound(weights, oracle.points(5, dim), oracle.betas("constant", 5), backend="triton")[0])
-
-
-@pytest.mark.triton
-@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(9, 1), (1, 65)]))
-def test_triton_names_what_it_takes(dim: int, hidden: int) -> None:
-    weights, x0, betas = oracle.weights(dim, hidden), oracle.points(3, dim), oracle.betas("constant", 5)
-    said = backends.get("triton").refuses(oracle.pair(weights), "variational_bound")
-    assert said is not None
-    assert said.endswith(f"D up to 8 and H up to 64; got D = {dim}, H = {hidden}")
-    # such a network is called, between fused parts
-    for a, b in zip(*(bound(weights, x0, betas, backend=name) for name in ("reference", "triton")), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=3e-6 * float(a.abs().max()))
 
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)

@@ -1,8 +1,9 @@
-"""The words of Philox as a kernel of their own, which the project itself never needs."""
+"""Functions of the Triton kernels as kernels of their own, which the project itself never needs."""
 
 import triton
 import triton.language as tl
 
+from kernels.triton.elementary import sqrt
 from kernels.triton.noise import philox
 
 
@@ -19,3 +20,10 @@ def words_kernel(numbers_ptr, words_ptr, SIZE: tl.constexpr):
     words = philox(c0, c1, c2, c3, k0, k1)
     for i in tl.static_range(4):
         tl.store(words_ptr + i * SIZE + at, words[i].to(tl.int64))
+
+
+@triton.jit
+def sqrt_kernel(x_ptr, BLOCK: tl.constexpr):
+    """The square root of x, in its place."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, sqrt(tl.load(x_ptr + at)))
