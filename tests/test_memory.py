@@ -10,7 +10,7 @@ import pytest
 import ddpm
 from benchmarks.measuring import peak_extra_bytes
 
-COUNT = 200_000  # a trajectory of them would take 200 MB, and autograd's copies 5 GB
+COUNT = 130_000  # a trajectory of them would take 130 MB, and autograd's copies 3 GB
 LIMIT = 100e6  # bytes; blocks take 6 MB on `compiled` and 70 MB on `vectorized`, less than 1 on `native`
 
 

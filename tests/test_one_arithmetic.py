@@ -58,7 +58,7 @@ def test_reverse_step(t: int, place: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("std_shift", STD_SHIFTS)
-@pytest.mark.parametrize("steps", [1, 6, 37, 100])
+@pytest.mark.parametrize("steps", [1, 6, 37])
 @pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 1), (1, 4), (1, 12), (2, 6), (3, 4)]))
 def test_reverse_process(dim: int, hidden: int, steps: int, std_shift: float) -> None:
     weights = oracle.weights(dim, hidden, std_shift)
