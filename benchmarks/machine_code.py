@@ -97,7 +97,7 @@ def compile_for(specialization: Specialization, target: GPUTarget, step: str = "
 
 @dataclass(frozen=True)
 class Resources:
-    """What a kernel takes.
+    """The resources that a kernel takes.
 
     Attributes:
         registers: of a thread.

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""What is particular to the bound's Triton kernels: programs and lanes, their sums, the ends of a std."""
+"""The bound's Triton kernels alone: programs and lanes, their sums, the ends of a std."""
 
 import math
 
@@ -10,6 +10,7 @@ from test_variational_bound import assert_equal, bound
 
 from kernels import backends
 from kernels.triton import sizes
+from kernels.triton.launch import AS_WRITTEN
 
 pytestmark = pytest.mark.triton
 
@@ -47,7 +48,7 @@ def test_adds_up_all_programs(programs: int) -> None:
     count, dim, steps, device = 7, 2, 30, oracle.device("triton")
     partial = torch.randn(3, programs, generator=torch.Generator().manual_seed(0)).to(device)
     found, constant = torch.empty(3, device=device), torch.tensor([0.7], dtype=torch.float64, device=device)
-    mean_kernel[(3,)](partial, found, constant, programs, count, steps, DIM=dim, BLOCK=1024, enable_fp_fusion=False)
+    mean_kernel[(3,)](partial, found, constant, programs, count, steps, DIM=dim, BLOCK=1024, **AS_WRITTEN)
     sums, elements = partial.double().sum(1), count * dim
     sums[-1] += 0.7 * elements
     exact = sums / (elements * (steps + 1))

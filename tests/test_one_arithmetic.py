@@ -15,6 +15,7 @@ from kernels.constants import FORWARD, TERMINAL
 from kernels.forward_process import forward_process
 from kernels.reverse_process import reverse_process
 from kernels.reverse_step import reverse_step
+from kernels.triton.launch import OPTIONS
 
 pytestmark = [
     pytest.mark.triton,
@@ -95,5 +96,5 @@ def test_a_root_is_exact_whatever_the_first_guess(direction: str, monkeypatch: p
     monkeypatch.setattr(approximations, "direction", direction)
     x = hard_roots(2**14)
     found = torch.from_numpy(x.copy()).to(TRITON)
-    sqrt_kernel[(len(x) // 128,)](found, BLOCK=128, num_warps=1, enable_fp_fusion=False)
+    sqrt_kernel[(len(x) // 128,)](found, BLOCK=128, **OPTIONS)
     assert np.array_equal(found.cpu().numpy(), np.sqrt(x))

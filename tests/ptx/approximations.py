@@ -7,11 +7,10 @@ real GPU gives lies somewhere between, and may change with the next one.
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from ptx import Array
 
 DIRECTIONS = ("exact", "up", "down", "mixed")
 direction = os.environ.get("PTX_APPROXIMATE", "mixed")  # mixed: up or down, as the bits of the operand decide

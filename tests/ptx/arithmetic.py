@@ -1,4 +1,4 @@
-"""What PTX's arithmetic computes: a table from opcode to a function of NumPy arrays.
+"""A table of PTX's arithmetic: from opcode to a function of NumPy arrays.
 
 The PTX ISA is the specification. The table has what Triton's kernels use and its relatives, not all of PTX.
 Operations on floats are exactly rounded; the approximate ones are in approximations.py.
@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ptx import approximations, floats, integers
+from ptx import Array, approximations, floats, integers
 from ptx.faults import UnknownInstruction
 from ptx.integers import widen
-
-Array = np.ndarray[Any, Any]
 
 INTEGERS = ("u16", "s16", "u32", "s32", "u64", "s64")
 BITS = ("b16", "b32", "b64")
@@ -153,21 +151,22 @@ def choose(a: Array, b: Array, first: Array) -> Array:
     return np.where(first, a, b)
 
 
-COMPARISONS: dict[str, Callable[[Array, Array], Array]] = {}
-for how, compare in ORDERED.items():
-    for kind in (*INTEGERS, *(BITS if how in ("eq", "ne") else ())):
-        COMPARISONS[f"{how}|{kind}"] = compare
-    for kind in ("f32", "f64"):
-        COMPARISONS[f"{how}|{kind}"] = ordered(compare)
-        COMPARISONS[f"{how}u|{kind}"] = unordered(compare)
-for kind in ("f32", "f64"):
-    COMPARISONS[f"num|{kind}"] = lambda a, b: ~(np.isnan(a) | np.isnan(b))
-    COMPARISONS[f"nan|{kind}"] = lambda a, b: np.isnan(a) | np.isnan(b)
-for name, compare in COMPARISONS.items():
-    how, kind = name.split("|")
+def define_comparison(how: str, kind: str, compare: Callable[[Array, Array], Array]) -> None:
+    """Define setp, alone and combined with another predicate."""
     define(f"setp.{how}.{kind}", "pred", f"{kind} {kind}", compare)
     for word, combine in (("and", np.logical_and), ("or", np.logical_or), ("xor", np.logical_xor)):
         define(f"setp.{how}.{word}.{kind}", "pred", f"{kind} {kind} pred", with_predicate(compare, combine))
+
+
+for how, compare in ORDERED.items():
+    for kind in (*INTEGERS, *(BITS if how in ("eq", "ne") else ())):
+        define_comparison(how, kind, compare)
+    for kind in ("f32", "f64"):
+        define_comparison(how, kind, ordered(compare))
+        define_comparison(f"{how}u", kind, unordered(compare))
+for kind in ("f32", "f64"):
+    define_comparison("num", kind, lambda a, b: ~(np.isnan(a) | np.isnan(b)))
+    define_comparison("nan", kind, lambda a, b: np.isnan(a) | np.isnan(b))
 for kind in (*BITS, *INTEGERS, "f32", "f64"):
     define(f"selp.{kind}", kind, f"{kind} {kind} pred", choose)
     define(f"mov.{kind}", kind, kind, lambda a: a)

@@ -26,7 +26,7 @@ limit = 10**7
 """After how many instructions a kernel is taken for endless."""
 
 transform: Callable[[parser.Kernel], parser.Kernel] = lambda kernel: kernel  # noqa: E731
-"""What becomes of a kernel before it runs: nothing, or a mutant."""
+"""Changes a kernel before it runs: into itself, or into a mutant."""
 
 
 class Driver:

@@ -1,4 +1,4 @@
-"""What stops the machine."""
+"""The errors that stop the machine."""
 
 
 class UnknownInstruction(NotImplementedError):
@@ -6,7 +6,7 @@ class UnknownInstruction(NotImplementedError):
 
 
 class Undefined(RuntimeError):
-    """What a GPU leaves undefined: it may work, today, on this GPU."""
+    """A kernel does what a GPU leaves undefined: it may work, today, on this GPU."""
 
 
 class Race(Undefined):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-Array = np.ndarray[Any, Any]
+from ptx import Array
 
 
 @contextlib.contextmanager

@@ -7,22 +7,20 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptx import arithmetic
+from ptx import Array, arithmetic
 from ptx.arithmetic import dtype
 from ptx.faults import Undefined, UnknownInstruction
-from ptx.memory import Global, Shared
+from ptx.memory import LANES, Global, Shared
 from ptx.parser import Address, Immediate, Name, Operand
 
 if TYPE_CHECKING:
     from ptx.machine import Machine
 
-Array = np.ndarray[Any, Any]
 Operands = Sequence[Operand]
-LANES = 32
 
 
 # ---- registers
@@ -56,7 +54,7 @@ def move(machine: "Machine", operands: Operands, active: Array | None, kind: str
 
 @dataclass(frozen=True)
 class Access:
-    """What an instruction touches: of each access the first word, the thread, and where this is among all threads."""
+    """The accesses of an instruction: the first word of each, its thread, and where that is among all threads."""
 
     memory: Shared | Global
     word: Array

@@ -1,13 +1,11 @@
 """Integer instructions of PTX that NumPy has not as they are."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from ptx import Array
 from ptx.faults import Undefined
-
-Array = np.ndarray[Any, Any]
 
 
 def shift(function: Callable[[Array, Array], Array], a: Array, by: Array) -> Array:

@@ -5,16 +5,13 @@ them, and each part runs to the end by itself.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from ptx import arithmetic, floats, instructions, memory
+from ptx import Array, arithmetic, floats, instructions, memory
 from ptx.faults import Diverged, Undefined, UnknownInstruction
 from ptx.parser import Instruction, Kernel, Name
 from ptx.registers import Registers
-
-Array = np.ndarray[Any, Any]
 
 ENDS, BRANCHES = ("ret", "exit"), ("bra", "bra.uni")
 
@@ -97,7 +94,7 @@ class Machine:
         x, y, z = self.grid
         values = {
             "%tid.x": self.thread,
-            "%laneid": self.thread % instructions.LANES,
+            "%laneid": self.thread % memory.LANES,
             "%ntid.x": self.kernel.threads,
             "%ctaid.x": programs % x,
             "%ctaid.y": programs // x % y,

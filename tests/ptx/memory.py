@@ -1,14 +1,13 @@
 """The memory of a launch: tensors and shared memory, and who touched which word last."""
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor, UntypedStorage
 
+from ptx import Array
 from ptx.faults import Race, Undefined
 
-Array = np.ndarray[Any, Any]
 NOBODY, SEVERAL = -1, -2
+LANES = 32  # threads of a warp
 
 
 class Threads:
@@ -19,7 +18,7 @@ class Threads:
     """
 
     def __init__(self, programs: int, threads: int) -> None:
-        self.threads, self.warps = threads, -(-threads // 32)
+        self.threads, self.warps = threads, -(-threads // LANES)
         self.of_program = np.zeros(programs, "i8")
         self.of_warp = np.zeros(programs * self.warps, "i8")
 
@@ -27,7 +26,7 @@ class Threads:
         return thread // self.threads
 
     def warp(self, thread: Array) -> Array:
-        return thread // self.threads * self.warps + thread % self.threads // 32
+        return thread // self.threads * self.warps + thread % self.threads // LANES
 
     def barrier(self, programs: Array, whole_program: bool) -> None:
         """All warps of `programs` are at a barrier, of a whole program or each of its own."""

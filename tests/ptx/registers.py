@@ -2,15 +2,14 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
+from ptx import Array
 from ptx.arithmetic import dtype
 from ptx.faults import Undefined, UnknownInstruction
 from ptx.parser import Immediate, Name, Operand, Register
-
-Array = np.ndarray[Any, Any]
 
 
 class Registers:

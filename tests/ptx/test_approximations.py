@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ptx import approximations
-from ptx.approximations import TABLE, Array
+from ptx import Array, approximations
+from ptx.approximations import TABLE
 from ptx.floats import ieee_754
 
 X = np.random.default_rng(1).uniform(0.01, 80, 5000).astype("f4")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ptx.arithmetic import OPERATIONS, Array, dtype, operation
+from ptx import Array
+from ptx.arithmetic import OPERATIONS, dtype, operation
 from ptx.faults import Undefined, UnknownInstruction
 from ptx.floats import ieee_754
 
@@ -21,7 +22,7 @@ def bits(value: float | int, kind: str) -> Array:
 
 
 def result(opcode: str, *values: float | int) -> Any:
-    """What an instruction gives for numbers: a number, or the bits of a b-type."""
+    """Give the result of an instruction for numbers: a number, or the bits of a b-type."""
     found = operation(opcode)
     with ieee_754():
         computed = found.compute(*(bits(value, kind) for value, kind in zip(values, found.sources, strict=True)))
