@@ -35,6 +35,10 @@ UNROLLED = [(1, 4), (1, 12), (2, 6), (3, 4)]
 WIDE = [(1, 64), (4, 64), (8, 16), (8, 64)]
 
 
+NO_TABLES = dict.fromkeys(("skip_ptr", "out_table_ptr", "std_scale_ptr"))
+WITH_TABLES = [(1, 4), (1, 10), (2, 5), (3, 3)]  # the tutorial's size, and the widest that are unrolled
+
+
 INSTRUCTION = r"/\*[0-9a-f]{4,}\*/\s+(?=\S)"  # what is before one in nvdisasm's listing: its address
 
 
@@ -49,30 +53,34 @@ class Specialization:
     warps: int = 1
 
     def __str__(self) -> str:
-        return f"{self.name} " + " ".join(f"{key}={value}" for key, value in self.constants.items())
+        constants = {key: value for key, value in self.constants.items() if value is not None}
+        return f"{self.name} " + " ".join(f"{key}={value}" for key, value in constants.items())
 
 
 def specializations() -> Iterator[Specialization]:
     """Those that the launchers use."""
     yield Specialization("noise", normal_kernel, {"STREAM": 0, "BLOCK": 128}, 0)
     yield Specialization("forward_process", forward_kernel, {"BLOCK": 32}, 4 * 32)
-    yield Specialization("transition_bound", transition_kernel, {"BLOCK": 1024}, 0, 4)
+    yield Specialization("transition_bound", transition_kernel, {"BLOCK": 1024, "variance_ptr": None}, 0, 4)
+    yield Specialization("transition_bound in closed form", transition_kernel, {"BLOCK": 1024}, 0, 4)
     yield Specialization("reverse_step", step_kernel, {"LANE": 0, "BLOCK": 256}, 0, 4)
     yield Specialization("mean", mean_kernel, {"DIM": 1, "BLOCK": 1024}, 0, 4)
-    for dim, hidden in UNROLLED:
-        network = {"D": dim, "H": hidden}
+    small = [(size, "", NO_TABLES) for size in UNROLLED] + [(size, " with tables", {}) for size in WITH_TABLES]
+    for (dim, hidden), tables, without in small:
+        network = {"D": dim, "H": hidden, **without}
         for groups in (1, sizes.LANES):
             block = {"BLOCK_N": sizes.LANES // groups, "GROUPS": groups}
-            yield Specialization("variational_bound", unrolled_kernel, network | block, 4 * 32)
-        for history in (False, True) if hidden == 4 else (False,):
+            yield Specialization(f"variational_bound{tables}", unrolled_kernel, network | block, 4 * 32)
+        for history in (False, True) if hidden == 4 and not tables else (False,):
             constants = network | {"BLOCK_N": sizes.LANES, "HISTORY": history}
-            yield Specialization("reverse_process", reverse_process.unrolled_kernel, constants, 4 * 32)
-    for dim, hidden in WIDE:
-        wide = sizes.wide_sizes(dim, hidden)
-        yield Specialization("variational_bound", wide_kernel, wide, wide["BLOCK_N"])
-        for history in (False, True) if dim == 8 else (False,):
+            yield Specialization(f"reverse_process{tables}", reverse_process.unrolled_kernel, constants, 4 * 32)
+    large = [(size, "", NO_TABLES) for size in WIDE] + [((8, 64), " with tables", {})]
+    for (dim, hidden), tables, without in large:
+        wide: dict[str, Any] = sizes.wide_sizes(dim, hidden) | without
+        yield Specialization(f"variational_bound{tables}", wide_kernel, wide, wide["BLOCK_N"])
+        for history in (False, True) if dim == 8 and not tables else (False,):
             constants = wide | {"HISTORY": history}
-            yield Specialization("reverse_process", reverse_process.wide_kernel, constants, 0)
+            yield Specialization(f"reverse_process{tables}", reverse_process.wide_kernel, constants, 0)
 
 
 def compile_for(specialization: Specialization, target: GPUTarget, step: str = "*i64") -> Any:

@@ -1,5 +1,8 @@
 """DDPM for low-dimensional data: the plain-PyTorch tutorial (Ho 2020, Eq. 2 and 3) with its two loops fused."""
 
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
 import kernels
 
 if getattr(kernels, "DISTRIBUTION", None) != "fused-ddpm":
@@ -22,7 +25,23 @@ from kernels.backends import available as backends
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from ddpm.estimator import DDPM
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimator at its first use: scikit-learn is an extra, and takes a second."""
+    if name != "DDPM":
+        raise AttributeError(f"module 'ddpm' has no attribute {name!r}")
+    if importlib.util.find_spec("sklearn") is None:
+        raise ImportError("ddpm.DDPM needs scikit-learn: pip install 'fused-ddpm[tables]'")
+    from ddpm.estimator import DDPM
+
+    return DDPM
+
+
 __all__ = [
+    "DDPM",
     "Diffusion",
     "GaussianMLP",
     "Schedule",

@@ -3,21 +3,31 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ddpm.averages import KINDS
 from ddpm.diffusion import Diffusion
 from ddpm.files import atomic_path
-from ddpm.networks import GaussianMLP
+from ddpm.networks import GaussianMLP, is_plain
 from ddpm.schedule import Schedule
 
-FORMAT, VERSION = "fused-ddpm", 1
+FORMAT, VERSION = "fused-ddpm", 2
+READABLE = (1, 2)  # the first version knew the tutorial's networks only
 
 
-def save(diffusion: Diffusion, path: str | os.PathLike[str]) -> None:
-    """Write network, schedule, seed, iteration and the optimizer's state; an existing file is replaced whole.
+def save(
+    diffusion: Diffusion,
+    path: str | os.PathLike[str],
+    *,
+    table: tuple[dict[str, Any], dict[str, Tensor]] | None = None,
+) -> None:
+    """Write the network, the schedule, and all that training goes on from; an existing file is replaced whole.
+
+    `table` is what an estimator adds, a description and tensors by name; see ddpm.estimator.
 
     Raises:
         ValueError: the network is not a ddpm.GaussianMLP, or no longer what its constructor made.
@@ -26,22 +36,30 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str]) -> None:
     network = diffusion.network
     if type(network) is not GaussianMLP:
         raise ValueError(f"only a ddpm.GaussianMLP can be saved; got {type(network).__name__}")
-    if not _is_as_made(network):
+    arguments = network.arguments
+    if not _is_as_made(network, _made(arguments, diffusion.schedule)):
+        said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         raise ValueError(
-            f"network is no longer what GaussianMLP(dim={network.dim}, hidden={network.hidden}) makes, and would come "
-            "back as another: only weights, dtype and requires_grad of such a network can be saved"
+            f"network is no longer what GaussianMLP({said}) makes, and would come back as another: only weights, dtype "
+            "and requires_grad of such a network can be saved"
         )
-    tensors = {f"network.{name}": p.detach() for name, p in network.named_parameters()}
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for name, state in (diffusion.optimizer_state or {}).items():
         tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items()}
+    for kind, weights in diffusion.kept.items():
+        tensors |= {f"{kind}.{name}": value for name, value in weights.items()}
     tensors["schedule.betas"] = diffusion.schedule.betas
+    told, more = ({}, {}) if table is None else table
+    tensors |= {f"table.{name}": tensor for name, tensor in more.items()}
     description = {
         "version": VERSION,
-        "network": {"dim": network.dim, "hidden": network.hidden},
+        "network": arguments,
         "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
         "schedule": repr(diffusion.schedule),
         "seed": int(diffusion.seed),
         "iteration": int(diffusion.iteration),
+        "best_loss": diffusion.best_loss,
+        "table": told,
     }
     # one entry, because the order of several changes from run to run, and equal models should be equal files
     content = safetensors.torch.save(
@@ -51,15 +69,19 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str]) -> None:
         temporary.write_bytes(content)
 
 
-def _is_as_made(network: GaussianMLP) -> bool:
-    """Whether `network` is one that GaussianMLP's constructor makes, but for its weights."""
-    pair = network.as_mlp_pair()
+def _made(arguments: dict[str, Any], schedule: Schedule) -> GaussianMLP:
+    preconditioned = schedule if arguments.get("preconditioned") else None
+    return GaussianMLP(**arguments | {"preconditioned": preconditioned})
+
+
+def _is_as_made(network: GaussianMLP, made: GaussianMLP) -> bool:
+    """Whether `network` is one that GaussianMLP's constructor makes, but for its numbers."""
+    tensors, expected = network.state_dict(), made.state_dict()
     return (
-        pair is not None
-        and pair.activation == "relu"
-        and pair.hidden == (network.hidden,) * 2
-        and len(network.state_dict()) == len(pair.tensors)
-        and len({tensor.data_ptr() for tensor in pair.tensors}) == len(pair.tensors)  # none is tied to another
+        repr(network) == repr(made)
+        and all(map(is_plain, network.modules()))
+        and {name: tensor.shape for name, tensor in tensors.items()} == {name: t.shape for name, t in expected.items()}
+        and len({tensor.data_ptr() for tensor in tensors.values()}) == len(tensors)  # none is tied to another
     )
 
 
@@ -68,8 +90,18 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is truncated, is not one of ours, or was written by a later version.
+        ValueError: the file is truncated, is not one of ours, was written by a later version or by ddpm.DDPM.
     """
+    diffusion, table, _ = load_with_table(path, backend)
+    if table:
+        raise ValueError(f"{os.fspath(path)!r} is a model of a table's columns, transformed: ddpm.DDPM.load reads it")
+    return diffusion
+
+
+def load_with_table(
+    path: str | os.PathLike[str], backend: str | None = None
+) -> tuple[Diffusion, dict[str, Any], dict[str, Tensor]]:
+    """Read a model, and what an estimator added to it: an empty description if there was none."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no model file {os.fspath(path)!r}")
     try:
@@ -87,23 +119,37 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
     try:
         description = json.loads(metadata)
         version = description["version"]
-        if version == VERSION:
-            network = GaussianMLP(description["network"]["dim"], tuple(description["network"]["hidden"]))
+        if version in READABLE:
+            schedule = Schedule(tensors["schedule.betas"])
+            network = _made(description["network"], schedule)
             weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
             network.load_state_dict(weights, assign=True)  # in the dtype that they were saved in
             for name in description.get("frozen", ()):
                 network.get_parameter(name).requires_grad_(False)
-            schedule = Schedule(tensors["schedule.betas"])
             seed, iteration = int(description["seed"]), int(description["iteration"])
             optimizer_state = _optimizer_state(network, tensors)
+            kept = {kind: _kept(network, tensors, kind) for kind in KINDS if any(n.startswith(kind) for n in tensors)}
+            best_loss = description.get("best_loss")
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:  # names or shapes do not fit
         raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
-    if version != VERSION:
-        raise ValueError(f"{os.fspath(path)!r} has format version {version}; this reads {VERSION}")
+    if version not in READABLE:
+        readable = " and ".join(map(str, READABLE))
+        raise ValueError(f"{os.fspath(path)!r} has format version {version}; this reads {readable}")
     diffusion = Diffusion(network, schedule, backend)
     diffusion.seed, diffusion.iteration = seed, iteration
     diffusion.optimizer_state = optimizer_state or None
-    return diffusion
+    diffusion.kept, diffusion.best_loss = kept, best_loss
+    table = {name.removeprefix("table."): t for name, t in tensors.items() if name.startswith("table.")}
+    return diffusion, description.get("table", {}), table
+
+
+def _kept(network: GaussianMLP, tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """The weights of a kind that were kept beside those of the network."""
+    weights = {name: tensors[f"{kind}.{name}"] for name, _ in network.named_parameters()}
+    for name, p in network.named_parameters():
+        if weights[name].shape != p.shape:
+            raise ValueError(f"{kind}.{name} must have shape {list(p.shape)}; got {list(weights[name].shape)}")
+    return weights
 
 
 def _optimizer_state(network: GaussianMLP, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

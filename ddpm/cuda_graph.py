@@ -50,6 +50,7 @@ def train_on_device(
     x0: Tensor,
     steps: int,
     seed: int,
+    closed_form: bool,
     bar: tqdm,
     capture: Callable[[Step], Step],
 ) -> Tensor:
@@ -68,7 +69,7 @@ def train_on_device(
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = diffusion.backward(x0, seed=seed, step=iteration)
+        loss = diffusion.backward(x0, seed=seed, step=iteration, closed_form=closed_form)
         not_finite.masked_fill_((0 * loss).ne(0), 1)
         optimizer.step()
         losses.index_copy_(0, done, loss.view(1).float())

@@ -1,32 +1,70 @@
-"""The tutorial's pair of networks."""
+"""The tutorial's pair of networks, and what makes it learn more than the tutorial's data."""
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from ddpm.schedule import Schedule
 from kernels import arguments
-from kernels.constants import STD_FLOOR
-from kernels.networks import Layer, MLPPair
+from kernels.networks import Layer, MLPPair, StepTables, gaussian, input_width, inputs
 
-ACTIVATIONS = {nn.ReLU: "relu", nn.SiLU: "silu", nn.Tanh: "tanh"}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+NAMES = {kind: name for name, kind in ACTIVATIONS.items()}
 TENSORS = (nn.Parameter, Tensor)  # no subclass, whose products could be anything
 
 
 class GaussianMLP(nn.Module):
     """p(x_{t-1} | x_t) = N(mean(x_t, t), std(x_t, t)^2) from two multilayer perceptrons.
 
-    The initial weights are torch's usual ones, drawn with `seed` and not from the global generator.
+    The default is the tutorial's. The initial weights are torch's usual ones, drawn with `seed` and not from the global
+    generator.
+
+    Args:
+        dim: D.
+        hidden: the widths of the hidden layers; a single width is one layer.
+        activation: "relu", "silu" or "tanh", after every hidden layer.
+        features: frequencies w of Fourier features (Tancik 2020): sin(w x) and cos(w x) of every column are inputs
+            beside x and the time. (2, 4, 8, 16) suits columns of standard deviation 1 with sharp edges; at most 1000.
+        preconditioned: the schedule for which the network learns only the departure from a reversed forward process:
+            mean = sqrt(1 - beta_t) x_t + sqrt(beta_t) f and std = sqrt(beta_t) g, with f = 0 and g = 1 at the start,
+            which is exact for data N(0, 1); the time is then a quarter of the log-SNR. None is the tutorial's: f, g and
+            t / (T + 1) themselves.
+        shared: whether mean and std share their hidden layers, which takes half of the time.
+        condition_dim: how many numbers the network is conditioned on, besides x and the time.
+        dropout: the share of hidden units that are left out at random in training mode (Srivastava 2014). A new
+            network is then in evaluation mode; ddpm.train puts it into training mode for as long as it runs.
+        seed: of the initial weights.
 
     Attributes:
-        dim, hidden: D, and the widths of the hidden layers; a single width is one layer.
-        mean: Linear, ReLU, ..., Linear on [x, t], nn.Sequential.
+        trunk: the shared hidden layers, nn.Sequential; empty unless `shared`.
+        mean: Linear, activation, ..., Linear, nn.Sequential.
         std: the same and Softplus; `forward` raises its value to 1e-6 at least, so that log std stays finite.
+        tables: [4, T], the rows of kernels.networks.StepTables, a buffer; None unless `preconditioned`.
+
+    Raises:
+        TypeError, ValueError: a bad argument.
     """
 
-    def __init__(self, dim: int = 1, hidden: int | Iterable[int] = (4,), *, seed: int = 0) -> None:
+    tables: Tensor | None
+
+    def __init__(
+        self,
+        dim: int = 1,
+        hidden: int | Iterable[int] = (4,),
+        *,
+        activation: str = "relu",
+        features: Iterable[float] = (),
+        preconditioned: Schedule | None = None,
+        shared: bool = False,
+        condition_dim: int = 0,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         if not isinstance(hidden, Iterable):
             hidden = (hidden,)
@@ -34,80 +72,131 @@ class GaussianMLP(nn.Module):
         self.hidden = tuple(arguments.integer("hidden", width, 1, 2**24) for width in hidden)
         if not self.hidden:
             raise ValueError("hidden must name at least one layer; got ()")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
+        if preconditioned is not None and not isinstance(preconditioned, Schedule):
+            raise TypeError(f"preconditioned must be a ddpm.Schedule or None; got {type(preconditioned).__name__}")
+        self.activation, self.shared = activation, bool(shared)
+        self.features = tuple(arguments.number("features", w, -1000, 1000) for w in features)
+        self.condition_dim = arguments.integer("condition_dim", condition_dim, 0, 2**24)
+        self.dropout = arguments.number("dropout", dropout, 0, 1)
         seed = arguments.integer("seed", seed, -(2**63), 2**64 - 1)
+        widths = [input_width(self.dim, self.features, self.condition_dim), *self.hidden]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the generators of GPUs too
-            self.mean = nn.Sequential(*self._layers())
-            self.std = nn.Sequential(*self._layers(), nn.Softplus())
+            self.trunk = nn.Sequential(*self._hidden_layers(widths if shared else []))
+            self.mean, self.std = (
+                nn.Sequential(*self._hidden_layers([] if shared else widths), nn.Linear(widths[-1], self.dim), *last)
+                for last in ((), (nn.Softplus(),))
+            )
+        self.register_buffer("tables", None if preconditioned is None else torch.stack(tables_of(preconditioned)))
+        if preconditioned is not None:
+            for layer, bias in ((self.mean[-1], 0.0), (self.std[-2], math.log(math.e - 1))):  # softplus of it is 1
+                assert isinstance(layer, nn.Linear)
+                nn.init.zeros_(layer.weight)
+                nn.init.constant_(layer.bias, bias)
+        if self.dropout:
+            self.eval()
 
-    def _layers(self) -> list[nn.Module]:
-        widths = [self.dim + 1, *self.hidden]
+    def _hidden_layers(self, widths: list[int]) -> list[nn.Module]:
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        return [*layers, nn.Linear(widths[-1], self.dim)]
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), ACTIVATIONS[self.activation]()]
+            layers += [nn.Dropout(self.dropout)] if self.dropout else []
+        return layers
 
-    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(x [B, D], t [B, 1] = t / (T + 1)) -> (mean [B, D], std [B, D])."""
-        inputs = torch.cat((x, t), dim=1)
-        return self.mean(inputs), self.std(inputs).clamp_min(STD_FLOOR)
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(x [B, D], t [B, 1] = t / (T + 1), condition [B, C]) -> (mean [B, D], std [B, D])."""
+        constants = None if self.tables is None else StepTables(*self.tables).at(t)
+        h = self.trunk(inputs(x, self.features, condition, t if constants is None else constants.time))
+        return gaussian(x, self.mean(h), self.std(h), constants)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor takes to make a network of the same layers; `preconditioned` is whether it is."""
+        names = ("dim", "hidden", "activation", "features", "shared", "condition_dim", "dropout")
+        return {name: getattr(self, name) for name in names} | {"preconditioned": self.tables is not None}
 
     def as_mlp_pair(self) -> MLPPair | None:
         """The same as a value that kernels can hold, or None where calling the module could do anything else.
 
         That is where a subclass has a `forward` of its own, where there are hooks, parametrizations or other layers
-        than those of the class, and where the two networks have different activations. The class may be changed in
-        place at any time, so nothing of this is remembered.
+        than those of the class, where dropout is at work, and where the networks have different activations. The class
+        may be changed in place at any time, so nothing of this is remembered.
         """
-        if type(self).forward is not FORWARDS[GaussianMLP] or _has_any_global_hook() or not _does_no_more(self):
+        if type(self).forward is not FORWARDS[GaussianMLP] or _has_any_global_hook() or not is_plain(self):
             return None
-        mean, std = _perceptron(self.mean), _perceptron(self.std, ends_in_softplus=True)
-        if mean is None or std is None or len(mean[1] | std[1]) > 1:
+        trunk, mean = _layers(self.trunk), _layers(self.mean)
+        std = _layers(self.std, ends_in_softplus=True)
+        if trunk is None or mean is None or std is None:
             return None
-        activation = next(iter(mean[1] | std[1]), "relu")
+        activations = trunk[1] | mean[1] | std[1]
+        if len(activations) > 1 or trunk[2] or not mean[2] or not std[2]:
+            return None
+        tables = None if self.tables is None else StepTables(*self.tables)
         try:
-            pair = MLPPair(mean[0], std[0], activation)
+            activation = next(iter(activations), "relu")
+            pair = MLPPair(mean[0], std[0], activation, tables, trunk[0], self.features, self.condition_dim)
         except (ValueError, TypeError):  # layers that torch may still broadcast
             return None
         return pair if pair.dim == self.dim else None
 
 
+def tables_of(schedule: Schedule) -> StepTables:
+    """Return the constants of a network that is preconditioned for a schedule, float32."""
+    betas, alpha_bar = schedule.betas, schedule.alpha_bar
+    skip, out = torch.sqrt(1 - betas), torch.sqrt(betas)
+    return StepTables(*(table.float() for table in (skip, out, out, torch.logit(alpha_bar) / 4)))
+
+
 # as they are at import: classes too can be patched
 FORWARDS = {
-    kind: kind.forward for kind in (GaussianMLP, nn.Sequential, nn.Linear, nn.ReLU, nn.SiLU, nn.Tanh, nn.Softplus)
+    kind: kind.forward
+    for kind in (
+        *(GaussianMLP, nn.Sequential, nn.Linear, nn.Softplus, nn.Dropout),
+        *(nn.ReLU, nn.SiLU, nn.Tanh),
+    )
 }
 CALL, CALL_IMPL = nn.Module.__call__, nn.Module._call_impl
 
 
-def _perceptron(network: nn.Module, ends_in_softplus: bool = False) -> tuple[tuple[Layer, ...], set[str]] | None:
-    """The layers of Linear, activation, ..., Linear, and the activations; None if `network` is anything else."""
-    if type(network) is not nn.Sequential or not _does_no_more(network):
+def _layers(network: nn.Module, ends_in_softplus: bool = False) -> tuple[tuple[Layer, ...], set[str], bool] | None:
+    """The layers of Linear, activation, Linear ..., the activations, and whether it ends in Linear (and Softplus).
+
+    None if `network` is anything else.
+    """
+    if type(network) is not nn.Sequential or not is_plain(network):
         return None
     modules = list(network._modules.values())
     if ends_in_softplus:
         last = modules.pop() if modules else None
-        if type(last) is not nn.Softplus or (last.beta, last.threshold) != (1, 20) or not _does_no_more(last):
+        if type(last) is not nn.Softplus or (last.beta, last.threshold) != (1, 20) or not is_plain(last):
             return None
-    layers, activations = [], set()
-    for i, module in enumerate(modules):
-        if module is None or not _does_no_more(module):
+    layers, activations, linear_is_next = [], set(), True
+    for module in modules:
+        if module is None or not is_plain(module):
             return None
-        if i % 2:
-            activations.add(ACTIVATIONS.get(type(module), ""))
+        if type(module) is nn.Dropout and (module.p == 0 or not module.training):
             continue
-        weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
-        if type(module) is not nn.Linear or type(weight) not in TENSORS or type(bias) not in TENSORS:
+        if not linear_is_next:
+            if type(module) not in NAMES:
+                return None
+            activations.add(NAMES[type(module)])
+        elif type(module) is nn.Linear:
+            weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
+            if type(weight) not in TENSORS or type(bias) not in TENSORS:
+                return None
+            assert weight is not None
+            assert bias is not None
+            layers.append(Layer(weight, bias))
+        else:
             return None
-        assert weight is not None
-        assert bias is not None
-        layers.append(Layer(weight, bias))
-    if "" in activations or len(modules) % 2 == 0:
-        return None
-    return tuple(layers), activations
+        linear_is_next = not linear_is_next
+    return tuple(layers), activations, not linear_is_next
 
 
-def _does_no_more(module: nn.Module) -> bool:
-    """Whether a call of `module` is a call of its class's `forward`, as it was imported, and nothing else."""
+def is_plain(module: nn.Module) -> bool:
+    """Return whether a call of `module` is a call of its class's `forward`, as it was imported, and nothing else."""
     kind = type(module)
     own = (
         "forward" in module.__dict__

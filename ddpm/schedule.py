@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from kernels import arguments
+from kernels import arguments, schedules
 
 
 class Schedule:
@@ -23,6 +23,11 @@ class Schedule:
     def steps(self) -> int:
         """T."""
         return len(self.betas)
+
+    @property
+    def alpha_bar(self) -> Tensor:
+        """The products of 1 - beta from 1 to t, [T] float64: the share of the data in the variance of x_t."""
+        return schedules.alpha_bars(self.betas)
 
     def __repr__(self) -> str:
         return f"Schedule(steps={self.steps}, betas from {self.betas.min():.3g} to {self.betas.max():.3g})"
@@ -57,3 +62,19 @@ class Schedule:
         t = torch.arange(steps + 1, dtype=torch.float64) / steps
         alpha_bar = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
         return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))
+
+    @classmethod
+    def log_snr(cls, steps: int, log_snr_start: float = 9.0, log_snr_end: float = -6.0) -> "Schedule":
+        """Evenly spaced log-SNR, log(alpha_bar_t / (1 - alpha_bar_t)), from t = 1 to T (Kingma 2021, section 3.2).
+
+        The default begins with a noise of 0.011 of the data's standard deviation and ends with 0.05 of the data left.
+        """
+        steps = arguments.integer("steps", steps, 1, 2**34)
+        for name, value in (("log_snr_start", log_snr_start), ("log_snr_end", log_snr_end)):
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be finite; got {value}")
+        if steps > 1 and not log_snr_start > log_snr_end:
+            raise ValueError(f"log_snr_start must be above log_snr_end; got {log_snr_start} and {log_snr_end}")
+        alpha_bar = torch.sigmoid(torch.linspace(log_snr_start, log_snr_end, steps, dtype=torch.float64))
+        before = torch.cat((torch.ones(1, dtype=torch.float64), alpha_bar[:-1]))
+        return cls((before - alpha_bar) / before)

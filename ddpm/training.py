@@ -1,25 +1,41 @@
-"""Training as in the tutorial: AdamW on all the data, a fresh trajectory at every step."""
+"""Training: the tutorial's AdamW on all the data, and what makes it learn from tables: minibatches and averages."""
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from tqdm import tqdm
 
+from ddpm.averages import AVERAGE, BEST, Averages
+from ddpm.batches import Batches
 from ddpm.cuda_graph import capture, on_side_stream, train_on_device
 from ddpm.diffusion import Diffusion
-from kernels import arguments, backends, networks
-from kernels.autograd import accumulates_plainly
-from kernels.training_step import AdamW, Steps, training_step
+from ddpm.networks import GaussianMLP
+from ddpm.one_call import one_call
+from ddpm.optimizer import HostAdamW, device_adamw
+from ddpm.recipe import Recipe
+from kernels import arguments, backends
+from kernels.constants import NETWORK, STREAM_SHIFT
+from kernels.networks import check_condition
+from kernels.reference.noise import MASK, philox
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """losses: [steps] float32 on the CPU, the bound in nats divided by T + 1, before each update."""
+    """What training saw.
+
+    Attributes:
+        losses: [steps] float32 on the CPU, the bound in nats divided by T + 1, before each update.
+        validation_losses: iteration -> the same of the validation set, after that many updates.
+    """
 
     losses: Tensor
+    validation_losses: dict[int, float]
 
 
 def train(
@@ -30,23 +46,51 @@ def train(
     weight_decay: float = 1e-6,
     seed: int = 0,
     progress: bool = True,
+    *,
+    condition: Tensor | None = None,
+    batch_size: int | None = None,
+    draws: int | None = None,
+    closed_form: bool = False,
+    warmup_steps: int = 0,
+    cosine_steps: int | None = None,
+    max_grad_norm: float | None = None,
+    ema_decay: float | None = None,
+    validation: Tensor | tuple[Tensor, Tensor] | None = None,
+    validate_every: int = 100,
 ) -> TrainingResult:
-    """Train the network in place.
+    """Train the network in place; what is not named is the tutorial's.
 
     Training goes on where the model stands: two calls of 500 steps, with a save and a load between them or not,
-    give the weights of one call of 1000, bit for bit (same data, seed and learning rate).
+    give the weights of one call of 1000, bit for bit (same data and arguments).
 
     Args:
         x0: data, [N, D], dtype and device of the network.
         steps: how many updates.
         lr, weight_decay: of AdamW.
-        seed: of the noise; the forward process of iteration i draws step i of the stream.
+        seed: of the noise and of the order of rows; the noise of iteration i is that of step i of the stream.
         progress: show a progress bar with the loss, if standard error is a terminal.
+        condition: [N, C], for a network that is conditioned.
+        batch_size: rows an iteration, without replacement, each epoch in an order of its own; None is all.
+        draws, closed_form: see Diffusion.loss.
+        warmup_steps, cosine_steps: iterations, counted from the first ever, over which the learning rate rises from 0,
+            and falls to 0 by half a cosine; None is never.
+        max_grad_norm: a gradient with a larger Euclidean norm, of all parameters, is scaled down to it.
+        ema_decay: of an exponential moving average of the weights, which the network has after training.
+        validation: [M, D], or that and a condition [M, C], on which the bound is computed, of the average where there
+            is one, with the same noise each time; after training the network has the weights that were best on it.
+        validate_every: iterations between two such looks, counted from the first ever.
 
-    On a CPU, where the backend `native` holds the network, a step is one call that computes what torch's AdamW does: no
-    hook of an optimizer is called, and `grad` is None afterwards.
+    Where the network has other weights after training than the optimizer moved, both are kept, in `diffusion.kept`, and
+    further training goes on from the latter.
 
-    On CUDA, with a backend that can be recorded ("triton"), the steps are replayed from a CUDA graph. For a network
+    A GaussianMLP with dropout is in training mode meanwhile, any other network in the mode that it has. Dropout takes
+    its random numbers from torch's generator, which is given a seed of the stream for each iteration and then back what
+    it had.
+
+    On a CPU no hook of an optimizer is called. Where the backend `native` holds the network, a step of the tutorial's
+    training is one call that computes what torch's AdamW does, and `grad` is None afterwards.
+
+    On CUDA, with a backend that can be recorded ("triton"), such steps are replayed from a CUDA graph. For a network
     that no kernel holds, let go of every loss that you computed before: what autograd keeps for it cannot be part of a
     graph.
 
@@ -55,71 +99,180 @@ def train(
         FloatingPointError: the loss is not finite; names the iteration. The weights stay as they were before it.
     """
     steps = arguments.integer("steps", steps, 0, 2**32 - 1)
-    seed = arguments.integer("seed", seed, -(2**63), 2**64 - 1)
-    for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be finite and not negative; got {value}")
+    recipe = Recipe(
+        *(lr, weight_decay, seed, batch_size, draws, closed_form),
+        *(warmup_steps, cosine_steps, max_grad_norm, ema_decay, validate_every),
+    )
     if any(p.is_inference() for p in diffusion.parameters()):
         raise ValueError("diffusion has parameters that were made in torch.inference_mode and cannot be trained")
+    seen = Rows(x0, condition)
+    unseen = None
+    if validation is not None:
+        both = validation if isinstance(validation, tuple) else (validation, None)
+        if len(both) != 2:
+            raise ValueError(f"validation must be a tensor, or that and a condition; got {len(both)} of them")
+        unseen = Rows(*both)
+    diffusion.check_points("x0", x0)
+    plain = recipe.is_the_tutorials and validation is condition is None and not diffusion.kept
+    if not plain:
+        for name, rows in (("x0", seen), ("validation", unseen)):
+            if rows is not None:
+                rows.check(name, diffusion)
+    if batch_size is not None and batch_size > len(x0):
+        raise ValueError(f"batch_size must be from 1 to {len(x0)}, the number of rows of x0; got {batch_size}")
     with torch.inference_mode(False), torch.enable_grad():  # whatever is around: what is made here is used again
-        if isinstance(x0, Tensor) and x0.is_inference():
-            x0 = x0.clone()
-        return TrainingResult(_train(diffusion, x0, steps, lr, weight_decay, seed, progress))
+        if x0.is_inference():
+            seen = seen._replace(x0=x0.clone())
+        diffusion.seed = seed
+        if steps == 0:
+            return TrainingResult(torch.zeros(0), {})
+        # disable=None: silent unless standard error is a terminal
+        with (
+            tqdm(total=steps, desc="train", unit="step", disable=None if progress else True) as bar,
+            training_mode(diffusion.network),
+        ):
+            if plain:
+                return TrainingResult(_train_as_the_tutorial(diffusion, seen, steps, recipe, bar), {})
+            return _train_on_tables(diffusion, seen, steps, recipe, unseen, bar)
 
 
-def _train(
-    diffusion: Diffusion, x0: Tensor, steps: int, lr: float, weight_decay: float, seed: int, progress: bool
-) -> Tensor:
-    diffusion.seed = seed
-    # disable=None: silent unless standard error is a terminal
-    with tqdm(total=steps, desc="train", unit="step", disable=None if progress else True) as bar:
-        if (prepared := _in_one_call(diffusion, x0, lr, weight_decay, seed)) is not None:
-            return _train_in_one_call(diffusion, *prepared, steps, bar)
-        return _train_in_torch(diffusion, x0, steps, lr, weight_decay, seed, bar)
+class Rows(NamedTuple):
+    """Data [N, D], and what the network is conditioned on [N, C]."""
+
+    x0: Tensor
+    condition: Tensor | None
+
+    def check(self, name: str, diffusion: Diffusion) -> None:
+        """Raise unless `diffusion` can take them: before any weights that are kept are touched."""
+        diffusion.check_points(name, self.x0)
+        arguments.points(name, self.x0)
+        dtypes = {p.dtype for p in diffusion.parameters()}
+        if len(dtypes) == 1 and self.x0.dtype not in dtypes:
+            raise TypeError(f"{name} must be {dtypes.pop()}, the dtype of the network; got {self.x0.dtype}")
+        if self.x0.requires_grad:
+            raise ValueError(f"{name} requires grad, but training is of the network only: detach it")
+        width = 0 if not isinstance(self.condition, Tensor) else self.condition.shape[-1]
+        needed = getattr(diffusion.network, "condition_dim", width)
+        check_condition(needed, self.condition, len(self.x0), f"condition of {name}")
+
+    def at(self, rows: Tensor) -> "Rows":
+        """Return some of them."""
+        return Rows(self.x0[rows], None if self.condition is None else self.condition[rows])
 
 
-def _train_in_torch(
-    diffusion: Diffusion, x0: Tensor, steps: int, lr: float, weight_decay: float, seed: int, bar: tqdm
-) -> Tensor:
-    on_device = isinstance(x0, Tensor) and x0.is_cuda
-    names, parameters = [], []
-    for name, parameter in diffusion.network.named_parameters():
-        names.append(name)
-        parameters.append(parameter)
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True, capturable=on_device)
-    if diffusion.optimizer_state is not None:
-        kept = {i: _kept_state(diffusion, name, parameters[i]) for i, name in enumerate(names)}
-        fits = {i: state for i, state in kept.items() if state}
-        optimizer.load_state_dict({"state": fits, "param_groups": optimizer.state_dict()["param_groups"]})
+@contextlib.contextmanager
+def training_mode(network: nn.Module) -> Iterator[None]:
+    """Put a GaussianMLP with dropout into training mode for a while; what a user chose for another is left."""
+    if network.training or not (isinstance(network, GaussianMLP) and network.dropout):
+        yield
+        return
+    network.train()
+    try:
+        yield
+    finally:
+        network.eval()
 
-    def step(iteration: int) -> float:
-        optimizer.zero_grad()
-        value = diffusion.backward(x0, seed=seed, step=iteration).item()
+
+def _train_as_the_tutorial(diffusion: Diffusion, seen: Rows, steps: int, recipe: Recipe, bar: tqdm) -> Tensor:
+    x0 = seen.x0
+    with one_call(diffusion, x0, recipe) as step:
+        if step is not None:
+            return _train_on_host(diffusion, step, steps, bar)
+    if not x0.is_cuda:
+        return _train_on_host(diffusion, _step(diffusion, seen, recipe), steps, bar)
+    arguments.finite("x0", x0)
+    # a backend that waits for the device within a call cannot be part of a graph
+    in_graphs = backends.get(diffusion.backend).in_cuda_graphs
+    with device_adamw(diffusion, recipe) as optimizer, on_side_stream(x0.device):
+        record = capture if in_graphs else (lambda step: step)
+        return train_on_device(diffusion, optimizer, x0, steps, recipe.seed, recipe.closed_form, bar, record)
+
+
+def _train_on_tables(
+    diffusion: Diffusion, seen: Rows, steps: int, recipe: Recipe, unseen: Rows | None, bar: tqdm
+) -> TrainingResult:
+    averages = Averages(diffusion.kept, diffusion.network, recipe.ema_decay, unseen is not None)
+    validated: dict[int, float] = {}
+
+    def validation_loss(kind: str) -> float:
+        assert unseen is not None
+        with averages.in_use(kind), torch.no_grad():
+            return diffusion.loss(
+                unseen.x0, seed=recipe.seed, step=2**32 - 1, closed_form=recipe.closed_form, condition=unseen.condition
+            ).item()
+
+    # of this validation set, which may be another than that of earlier training
+    diffusion.best_loss = validation_loss(BEST) if BEST in averages.kept else None
+
+    def validate() -> None:
+        if unseen is None or diffusion.iteration % recipe.validate_every != 0:
+            return
+        validated[diffusion.iteration] = loss = validation_loss(AVERAGE)
+        if math.isfinite(loss) and (diffusion.best_loss is None or loss < diffusion.best_loss):
+            diffusion.best_loss = loss
+            averages.keep_best()
+
+    step = _step(diffusion, seen, recipe)
+
+    def step_and_average(iteration: int) -> float:
+        value = step(iteration)
         if math.isfinite(value):
-            optimizer.step()
+            averages.update(iteration)
         return value
 
     try:
-        if not on_device:
-            return _train_on_host(diffusion, step, steps, bar)
-        arguments.finite("x0", x0)
-        # a backend that waits for the device within a call cannot be part of a graph
-        in_graphs = backends.get(diffusion.backend).in_cuda_graphs
-        with on_side_stream(x0.device):
-            record = capture if in_graphs else (lambda step: step)
-            return train_on_device(diffusion, optimizer, x0, steps, seed, bar, record)
+        losses = _train_on_host(diffusion, step_and_average, steps, bar, validate)
     finally:
-        diffusion.optimizer_state = {names[i]: state for i, state in optimizer.state_dict()["state"].items()}
+        averages.finish()
+    return TrainingResult(losses, validated)
 
 
-def _kept_state(diffusion: Diffusion, name: str, parameter: Tensor) -> dict[str, Tensor]:
-    """AdamW's state of a parameter from earlier training; empty if there is none, or it is of another shape's."""
-    state = (diffusion.optimizer_state or {}).get(name, {})
-    fits = all(value.shape == parameter.shape for key, value in state.items() if key != "step")
-    return state if fits else {}
+def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Callable[[int], float]:
+    """Return what updates the network once, unless the loss, which it returns, is not finite."""
+    device = seen.x0.device
+    batches = None if recipe.batch_size is None else Batches(len(seen.x0), recipe.batch_size, recipe.seed)
+    optimizer = HostAdamW(diffusion, recipe)
+    at_random = any(isinstance(module, _DropoutNd) and module.p > 0 for module in diffusion.network.modules())
+
+    def step(iteration: int) -> float:
+        rows = seen if batches is None else seen.at(batches.rows(iteration).to(device))
+        optimizer.zero_grad()
+        with seeded(recipe.seed, iteration, device) if at_random else contextlib.nullcontext():
+            loss = diffusion.backward(
+                rows.x0,
+                seed=recipe.seed,
+                step=iteration,
+                closed_form=recipe.closed_form,
+                draws=recipe.draws,
+                condition=rows.condition,
+            )
+        value = loss.item()
+        if math.isfinite(value):
+            if recipe.max_grad_norm is not None:
+                torch.nn.utils.clip_grad_norm_(optimizer.parameters.values(), recipe.max_grad_norm)
+            optimizer.step(recipe.learning_rate(iteration))
+        return value
+
+    return step
 
 
-def _train_on_host(diffusion: Diffusion, step: Callable[[int], float], steps: int, bar: tqdm) -> Tensor:
+@contextlib.contextmanager
+def seeded(seed: int, iteration: int, device: torch.device) -> Iterator[None]:
+    """Give torch's generators a seed of the stream for a while: what a network itself draws comes again as well."""
+    high, low, *_ = philox((0, 0, iteration, NETWORK << STREAM_SHIFT), (seed & MASK, seed >> 32 & MASK))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(high << 32 | low)
+        yield
+
+
+def _train_on_host(
+    diffusion: Diffusion,
+    step: Callable[[int], float],
+    steps: int,
+    bar: tqdm,
+    after: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Take steps, each with its iteration, and return the losses; `after` is called after each."""
     losses: list[float] = []
     for _ in range(steps):
         value = step(arguments.integer("iteration", diffusion.iteration, 0, 2**32 - 1))
@@ -127,53 +280,7 @@ def _train_on_host(diffusion: Diffusion, step: Callable[[int], float], steps: in
             raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
         losses.append(value)
         diffusion.iteration += 1
+        after()
         bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
         bar.update()
     return torch.tensor(losses, dtype=torch.float32, device="cpu")
-
-
-def _train_in_one_call(
-    diffusion: Diffusion, prepared: Steps, state: dict[str, dict[str, Tensor]], steps: int, bar: tqdm
-) -> Tensor:
-    begin = diffusion.iteration
-    try:
-        return _train_on_host(diffusion, prepared.run, steps, bar)
-    finally:  # an interrupt may have come between an update and its count
-        diffusion.iteration = begin + prepared.updates()
-        if prepared.updates() > 0:
-            diffusion.optimizer_state = state
-        elif diffusion.optimizer_state is None:
-            diffusion.optimizer_state = {}
-
-
-def _in_one_call(
-    diffusion: Diffusion, x0: Tensor, lr: float, weight_decay: float, seed: int
-) -> tuple[Steps, dict[str, dict[str, Tensor]]] | None:
-    """The backend's own training step, where it has one and holds the network, and the state that it updates.
-
-    The network is looked at only now. An optimizer of torch's is not made: its first one imports torch's compiler,
-    which takes a second.
-    """
-    pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
-    if not backend.has("training_step") or not backend.holds(pair, "variational_bound"):
-        return None
-    names = {id(p): name for name, p in diffusion.network.named_parameters()}
-    if names.keys() != {id(p) for p in pair.tensors} or len(pair.tensors) != len(names):
-        return None
-    if not all(map(accumulates_plainly, pair.tensors)):
-        return None
-    state = {}
-    for p in pair.tensors:
-        name = names[id(p)]
-        if kept := _kept_state(diffusion, name, p):
-            state[name] = {key: value.clone(memory_format=torch.contiguous_format) for key, value in kept.items()}
-        else:
-            zero = torch.zeros((), dtype=torch.float32, device=p.device)
-            state[name] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-    each = [state[names[id(p)]] for p in pair.tensors]
-    first, second, taken = ([of[key] for of in each] for key in ("exp_avg", "exp_avg_sq", "step"))
-    adamw = AdamW(first, second, taken, lr, weight_decay)
-    steps = training_step(pair, x0, diffusion.schedule.betas, adamw, seed=seed, backend=backend.name)
-    for p in pair.tensors:
-        p.grad = None
-    return steps, {name: state[name] for name in names.values()}

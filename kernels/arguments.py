@@ -24,6 +24,19 @@ def integer(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
+def number(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return `value` as a float if it is a finite number and low <= value <= high; raise otherwise."""
+    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    found = float(value)
+    if not (math.isfinite(found) and low <= found <= high):
+        allowed = f"from {low} to {high}"
+        if high == math.inf:
+            allowed = {-math.inf: "finite", 0: "finite and not negative"}.get(low, f"finite and at least {low}")
+        raise ValueError(f"{name} must be {allowed}; got {value}")
+    return found
+
+
 def floating(name: str, x: object) -> None:
     """Raise unless `x` is a tensor of a floating dtype."""
     if not isinstance(x, Tensor):

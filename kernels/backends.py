@@ -39,6 +39,7 @@ class Backend:
         refuses: why a pair of perceptrons is no part of its kernel for an op, which then calls it; None where it is.
         default_on: the types of device on which it may be taken where no backend is named; None is any.
         any_dtype: whether it computes in other dtypes than float32.
+        closed_form: whether its kernel for the bound has the closed form too; it calls the network otherwise.
         by_autograd: whether it takes any network, and leaves its gradients to autograd.
         in_cuda_graphs: whether a training step can be recorded in a CUDA graph.
         ops: the implementations by op, where they are not in its files.
@@ -49,13 +50,24 @@ class Backend:
     refuses: Callable[[MLPPair, str], str | None] = lambda pair, op: None
     default_on: tuple[str, ...] | None = None
     any_dtype: bool = False
+    closed_form: bool = False
     by_autograd: bool = False
     in_cuda_graphs: bool = False
     ops: Mapping[str, Any] | None = None
 
-    def holds(self, pair: MLPPair | None, op: str) -> TypeGuard[MLPPair]:
+    def why_called(self, pair: MLPPair | None, op: str, closed_form: bool = False) -> str | None:
+        """Return why a network, None where it is no pair, is called for `op`; None where it is part of the kernel."""
+        if self.by_autograd:
+            return f"backend {self.name!r} calls every network"
+        if pair is None:
+            return "only a call tells what the network computes"
+        if closed_form and not self.closed_form:
+            return f"backend {self.name!r} has no kernel for the bound in closed form"
+        return self.refuses(pair, op)
+
+    def holds(self, pair: MLPPair | None, op: str, closed_form: bool = False) -> TypeGuard[MLPPair]:
         """Return whether a network is part of its kernel for `op`; any other, as None is, is called."""
-        return pair is not None and not self.by_autograd and self.refuses(pair, op) is None
+        return self.why_called(pair, op, closed_form) is None
 
     def implementation(self, op: str) -> Any:
         """Return what computes `op`, imported at its first use: Triton and torch's compiler are slow to import.
@@ -127,21 +139,23 @@ def _no_library(device_type: str) -> str | None:
     return problem()
 
 
-def _plain(pair: MLPPair) -> str | None:
-    """Why kernels for layers with ReLU cannot hold a pair."""
-    if pair.dtype != torch.float32:
-        return f"its kernels hold networks in float32; got {pair.dtype}"
-    if pair.activation != "relu":
-        return f"its kernels hold networks with the activation 'relu'; got {pair.activation!r}"
-    if pair.tables is not None:
-        return "its kernels hold networks without tables by step"
-    return None
+def _single(pair: MLPPair) -> str | None:
+    """Why kernels in float32 cannot hold a pair."""
+    return None if pair.dtype == torch.float32 else f"its kernels hold networks in float32; got {pair.dtype}"
 
 
 def _one_hidden_layer(pair: MLPPair, op: str = "") -> str | None:
     """Why kernels for one hidden layer cannot hold a pair."""
-    if reason := _plain(pair):
+    if reason := _single(pair):
         return reason
+    if pair.activation != "relu":
+        return f"its kernels hold networks with the activation 'relu'; got {pair.activation!r}"
+    if pair.trunk:
+        return "its kernels hold networks whose mean and std share no layer"
+    if pair.features:
+        return "its kernels hold networks without Fourier features"
+    if pair.condition_dim:
+        return "its kernels hold networks that are not conditioned"
     mean, std = pair.hidden
     if not all(mean + std):
         return f"its kernels hold layers of at least one unit; got widths {mean} and {std}"
@@ -159,8 +173,10 @@ def _native(pair: MLPPair, op: str) -> str | None:
         reason = _one_hidden_layer(pair)
     elif not all(pair.hidden) or not all(itertools.chain(*pair.hidden)):
         reason = f"its kernels hold hidden layers of at least one unit; got widths {pair.hidden}"
+    elif pair.trunk and len(pair.mean) + len(pair.std) > 2:
+        reason = "its kernels hold networks that share all of their hidden layers, or none"
     else:
-        reason = _plain(pair)
+        reason = _single(pair)
     widest = max(pair.dim, *itertools.chain(*pair.hidden), 1)
     if reason is None and (pair.dim > NATIVE_DIM or widest * pair.dim > NATIVE_SIZE):
         reason = f"its kernels hold D up to {NATIVE_DIM} and D times H up to {NATIVE_SIZE}; got {pair.dim} and {widest}"
@@ -181,7 +197,7 @@ REGISTERED: dict[str, Backend] = {
             default_on=("cuda",),
             in_cuda_graphs=True,
         ),
-        Backend("native", missing=functools.cache(_no_library), refuses=_native, default_on=("cpu",)),
+        Backend("native", missing=functools.cache(_no_library), refuses=_native, closed_form=True, default_on=("cpu",)),
     )
 }
 

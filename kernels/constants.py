@@ -3,7 +3,9 @@
 import math
 
 # The noise stream: what each stream is for; the counter's last word is stream << STREAM_SHIFT | dimension.
-FORWARD, REVERSE, TERMINAL, DATA = range(4)  # forward process, reverse process, x_T, data and minibatches
+# forward process, reverse process, x_T, data; the noise and the times of drawn terms, the order of minibatches, what a
+# network draws itself, the trajectories of a likelihood, and which class a sample has
+FORWARD, REVERSE, TERMINAL, DATA, DRAWS, TIMES, ORDER, NETWORK, SCORE, CLASSES = range(10)
 STREAM_SHIFT = 24
 
 # Philox4x32-10: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Random123)
@@ -22,6 +24,10 @@ RADIANS = 2 * math.pi * 2.0**-32  # for each step of a 32-bit word that is an an
 # sin x = x + x^3 (...) and cos x = 1 - x^2 / 2 + x^4 (...) on [-pi/4, pi/4], both in powers of x^2
 SIN = (-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4)
 COS = (4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5)
+
+TWO_OVER_PI = 2 / math.pi
+QUARTER_HIGH = 1.5707855224609375  # of a turn, with few bits, so that small multiples are exact
+QUARTER_LOW = math.pi / 2 - QUARTER_HIGH
 
 # log(1 + x) = x + x^2 (...) on [0, 1]: wrong by at most a tenth of a unit in the last place
 LOG1P_UNIT = (

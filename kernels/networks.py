@@ -1,8 +1,10 @@
 """Networks: the pair of multilayer perceptrons that a kernel can hold, and how any other network is called.
 
-A network maps (x [B, D], t [B, 1]) to (mean [B, D], std [B, D]) of p(x_{t-1} | x_t); t is t / (T + 1).
+A network maps (x [B, D], t [B, 1]) to (mean [B, D], std [B, D]) of p(x_{t-1} | x_t); t is t / (T + 1). One that is
+conditioned takes a third argument, [B, C], what is known of each row: its class, one-hot, for instance.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from torch.nn import functional
 from kernels import arguments
 from kernels.constants import STD_FLOOR
 
-Network = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Network = Callable[..., tuple[Tensor, Tensor]]
 
 CPU = torch.device("cpu")
 
@@ -46,16 +48,61 @@ class StepTables(NamedTuple):
     scale: Tensor
     time: Tensor
 
+    def at(self, t: Tensor) -> "StepTables":
+        """Return skip, out, scale and time, each [B, 1], of the steps t [B, 1] = t / (T + 1)."""
+        if torch.finfo(t.dtype).eps * len(self.time) > 0.5:
+            raise ValueError(f"{t.dtype} cannot tell T = {len(self.time)} steps apart: take float32")
+        step = torch.round(t.double() * (len(self.time) + 1)).long() - 1
+        return StepTables(*(table.to(t.dtype)[step] for table in self))
+
+
+def inputs(x: Tensor, features: Sequence[float], condition: Tensor | None, time: Tensor) -> Tensor:
+    """Return what a perceptron sees: x [B, D], sin(w x) for each w of `features`, cos(w x), condition, time [B, 1]."""
+    parts = [x]
+    if features:
+        angles = (x.unsqueeze(1) * x.new_tensor(features).unsqueeze(1)).flatten(1)
+        parts += [torch.sin(angles), torch.cos(angles)]
+    return torch.cat((*parts, time) if condition is None else (*parts, condition.to(x.dtype), time), 1)
+
+
+def gaussian(x: Tensor, f: Tensor, softplus: Tensor, constants: StepTables | None) -> tuple[Tensor, Tensor]:
+    """Mean and std from the perceptrons' outputs f and softplus(s), with the tables' values for each row of x."""
+    if constants is not None:
+        skip, out, scale, _ = constants
+        f, softplus = skip * x + out * f, scale * softplus
+    return f, softplus.clamp_min(STD_FLOOR)
+
+
+def input_width(dim: int, features: Sequence[float], condition_dim: int) -> int:
+    """Return how many numbers `inputs` gives for a row."""
+    return dim * (1 + 2 * len(features)) + condition_dim + 1
+
+
+def check_condition(condition_dim: int, condition: Tensor | None, count: int, name: str = "condition") -> None:
+    """Raise unless `condition` is what a network with `condition_dim` numbers a row needs for `count` rows."""
+    if condition is None:
+        if condition_dim:
+            raise ValueError(f"{name} must have shape [{count}, {condition_dim}] for this network; got None")
+        return
+    arguments.floating(name, condition)
+    if condition.shape != (count, condition_dim):
+        raise ValueError(f"{name} must have shape [{count}, {condition_dim}]; got {list(condition.shape)}")
+    arguments.finite(name, condition)
+
 
 @dataclass(frozen=True, eq=False)
 class MLPPair:
-    """The mean and the std of p(x_{t-1} | x_t) from two multilayer perceptrons on [x, t].
+    """The mean and the std of p(x_{t-1} | x_t) from two multilayer perceptrons.
 
     Attributes:
-        mean, std: the layers of each, from W [H, D + 1] to W [D, H]; one dtype and one device. The std is
+        mean, std: the layers of each, the last of D outputs; one dtype and one device. The std is
             max(softplus(s), STD_FLOOR) of its output s.
-        activation: a key of ACTIVATIONS, after every layer but the last.
+        activation: a key of ACTIVATIONS, after every layer but the last of each.
         tables: None for the tutorial's.
+        trunk: layers that come before those of both, each with an activation after it.
+        features: the frequencies w of Fourier features: sin(w x) and cos(w x) are inputs beside x and the time
+            (see `inputs`).
+        condition_dim: C, how many numbers it is conditioned on.
 
     Raises:
         ValueError, TypeError: layers that do not fit together, or an activation that does not exist.
@@ -65,25 +112,38 @@ class MLPPair:
     std: tuple[Layer, ...]
     activation: str = "relu"
     tables: StepTables | None = None
+    trunk: tuple[Layer, ...] = ()
+    features: tuple[float, ...] = ()
+    condition_dim: int = 0
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}")
         if not self.mean or not self.std:
             raise ValueError("mean and std must have at least one layer each")
-        dim, dtype, device = self.dim, self.dtype, self.device
-        for name, layers in (("mean", self.mean), ("std", self.std)):
-            inputs = dim + 1
-            for i, (weight, bias) in enumerate(layers):
-                outputs = bias.numel() if i + 1 < len(layers) else dim
-                for what, tensor, shape in (("weight", weight, (outputs, inputs)), ("bias", bias, (outputs,))):
-                    if tensor.shape != shape:
-                        raise ValueError(f"{name}[{i}].{what} must have shape {list(shape)}; got {list(tensor.shape)}")
-                    if tensor.dtype != dtype:
-                        raise TypeError(f"{name}[{i}].{what} must be {dtype} as mean[0]; got {tensor.dtype}")
-                    if tensor.device != device:
-                        raise ValueError(f"{name}[{i}].{what} is on {tensor.device}, but mean[0] on {device}")
-                inputs = outputs
+        dim = self.dim
+        width = self._check_layers("trunk", self.trunk, input_width(dim, self.features, self.condition_dim), None)
+        self._check_layers("mean", self.mean, width, dim)
+        self._check_layers("std", self.std, width, dim)
+        if self.tables is not None:
+            lengths = {name: list(table.shape) for name, table in self.tables._asdict().items()}
+            if len({tuple(shape) for shape in lengths.values()}) != 1 or self.tables.time.dim() != 1:
+                raise ValueError(f"tables must have one shape [T] each; got {lengths}")
+
+    def _check_layers(self, name: str, layers: Sequence[Layer], inputs: int, last: int | None) -> int:
+        """Return the outputs of the last layer, which must be `last` where that is given."""
+        dtype, device = self.dtype, self.device
+        for i, (weight, bias) in enumerate(layers):
+            outputs = last if last is not None and i + 1 == len(layers) else bias.numel()
+            for what, tensor, shape in (("weight", weight, (outputs, inputs)), ("bias", bias, (outputs,))):
+                if tensor.shape != shape:
+                    raise ValueError(f"{name}[{i}].{what} must have shape {list(shape)}; got {list(tensor.shape)}")
+                if tensor.dtype != dtype:
+                    raise TypeError(f"{name}[{i}].{what} must be {dtype} as mean[0]; got {tensor.dtype}")
+                if tensor.device != device:
+                    raise ValueError(f"{name}[{i}].{what} is on {tensor.device}, but mean[0] on {device}")
+            inputs = outputs
+        return inputs
 
     @classmethod
     def of_tensors(cls, tensors: Sequence[Tensor], activation: str = "relu") -> "MLPPair":
@@ -98,8 +158,8 @@ class MLPPair:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """Weight and bias of every layer, first of the mean, then of the std."""
-        return tuple(itertools.chain.from_iterable((*self.mean, *self.std)))
+        """Weight and bias of every layer: of the trunk, of the mean, of the std."""
+        return tuple(itertools.chain.from_iterable((*self.trunk, *self.mean, *self.std)))
 
     @property
     def dim(self) -> int:
@@ -108,8 +168,10 @@ class MLPPair:
 
     @property
     def hidden(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The widths of the hidden layers of the mean and of the std."""
-        mean, std = (tuple([layer.bias.numel() for layer in layers[:-1]]) for layers in (self.mean, self.std))
+        """The widths of the hidden layers of the mean and of the std, those of the trunk in both."""
+        mean, std = (
+            tuple([layer.bias.numel() for layer in (*self.trunk, *layers[:-1])]) for layers in (self.mean, self.std)
+        )
         return mean, std
 
     @property
@@ -122,22 +184,29 @@ class MLPPair:
 
     @property
     def values(self) -> tuple[Tensor, ...]:
-        """The same as kernels take them: contiguous, and not followed by autograd."""
+        """The same tensors as kernels take them: contiguous, and not followed by autograd."""
         return tuple(tensor.detach().resolve_neg().contiguous() for tensor in self.tensors)
 
-    def __call__(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(x [B, D], t [B, 1] = t / (T + 1)) -> (mean [B, D], std [B, D])."""
-        if self.tables is None:
-            mean, s = (self._output(layers, torch.cat((x, t), 1)) for layers in (self.mean, self.std))
-            return mean, functional.softplus(s).clamp_min(STD_FLOOR)
-        step = torch.round(t[:, 0].double() * (len(self.tables.time) + 1)).long() - 1
-        skip, out, scale, time = (table.to(x.dtype)[step].unsqueeze(1) for table in self.tables)
-        mean, s = (self._output(layers, torch.cat((x, time), 1)) for layers in (self.mean, self.std))
-        return skip * x + out * mean, (scale * functional.softplus(s)).clamp_min(STD_FLOOR)
+    def check_steps(self, steps: int) -> None:
+        """Raise ValueError where the tables are for another number of steps than T = `steps`."""
+        if self.tables is not None and len(self.tables.time) != steps:
+            raise ValueError(f"network has tables for T = {len(self.tables.time)} steps; got T = {steps}")
+
+    def __call__(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(x [B, D], t [B, 1] = t / (T + 1), condition [B, C]) -> (mean [B, D], std [B, D])."""
+        constants = None if self.tables is None else self.tables.at(t)
+        h = inputs(x, self.features, condition, t if constants is None else constants.time)
+        for layer in self.trunk:
+            h = self._hidden(layer, h)
+        f, s = (self._output(layers, h) for layers in (self.mean, self.std))
+        return gaussian(x, f, functional.softplus(s), constants)
+
+    def _hidden(self, layer: Layer, x: Tensor) -> Tensor:
+        return ACTIVATIONS[self.activation](functional.linear(x, *layer))
 
     def _output(self, layers: tuple[Layer, ...], x: Tensor) -> Tensor:
         for layer in layers[:-1]:
-            x = ACTIVATIONS[self.activation](functional.linear(x, *layer))
+            x = self._hidden(layer, x)
         return functional.linear(x, *layers[-1])
 
 
@@ -148,11 +217,13 @@ class Called:
     Attributes:
         function: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]).
         device, dtype: of its parameters, and of what it is called on.
+        condition: [N, C], what is known of N rows; it is called on multiples of them. None for a plain network.
     """
 
     function: Network
     device: torch.device
     dtype: torch.dtype
+    condition: Tensor | None = None
 
     @property
     def dim(self) -> int:
@@ -170,7 +241,10 @@ class Called:
         Raises:
             ValueError, TypeError: not two tensors of the shape of x, or of a dtype that x's cannot hold.
         """
-        output = self.function(x, t)
+        if self.condition is None:
+            output = self.function(x, t)
+        else:
+            output = self.function(x, t, self.condition.repeat(len(x) // len(self.condition), 1))
         tensors = isinstance(output, tuple) and all(isinstance(v, Tensor) for v in output)
         shapes = [list(v.shape) for v in output] if tensors else type(output).__name__
         if shapes != [list(x.shape)] * 2:
@@ -180,6 +254,16 @@ class Called:
                 raise TypeError(f"network must return {x.dtype}, the dtype of x, or less; got {v.dtype}")
         mean, std = output
         return mean.to(x.dtype), std.to(x.dtype)
+
+    def given(self, condition: Tensor | None, count: int) -> "Called":
+        """Return the same for `count` rows of which `condition` is known."""
+        width = 0 if condition is None else condition.shape[-1]
+        check_condition(getattr(self.function, "condition_dim", width), condition, count)
+        return dataclasses.replace(self, condition=condition)
+
+    def of_rows(self, rows: slice) -> "Called":
+        """Return the same for some of the rows."""
+        return self if self.condition is None else dataclasses.replace(self, condition=self.condition[rows])
 
 
 def describe(network: Network) -> MLPPair | None:

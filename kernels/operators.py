@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.networks import MLPPair, layers_of
+from kernels.networks import Layer, MLPPair, StepTables, layers_of
 from kernels.place import Place
 
 # torch.library knows neither of these, nor an argument that is an int or a tensor: each is taken apart.
-PAIR = "Tensor[] mean, Tensor[] std, str activation"
+PAIR = (
+    "Tensor[] mean, Tensor[] std, str activation, Tensor[] tables, Tensor[] trunk, float[] features, int condition_dim"
+)
 PLACE = "SymInt seed, SymInt step, Tensor? device_step, SymInt first"
 
 
@@ -51,10 +53,13 @@ def operator(schema: str, fake: Callable[..., Tensor]) -> Callable[[Callable[...
 def _apart(arguments: Sequence[Any]) -> Iterator[Any]:
     for argument in arguments:
         if isinstance(argument, MLPPair):
-            assert argument.tables is None
             for layers in (argument.mean, argument.std):
-                yield [tensor.detach() for layer in layers for tensor in layer]
+                yield _flat(layers)
             yield argument.activation
+            yield list(argument.tables or ())
+            yield _flat(argument.trunk)
+            yield list(argument.features)
+            yield argument.condition_dim
         elif isinstance(argument, Place):
             seed, step, first = argument
             if seed >= 2**63:  # the same 64 bits, in torch's signed integers
@@ -69,9 +74,17 @@ def _together(kinds: Sequence[Any], flat: Sequence[Any]) -> Iterator[Any]:
     for kind in kinds:
         if kind is MLPPair:
             mean, std = (layers_of(next(rest)) for _ in range(2))
-            yield MLPPair(mean, std, next(rest))
+            activation, tables, trunk, features, condition_dim = (next(rest) for _ in range(5))
+            yield MLPPair(
+                *(mean, std, activation, StepTables(*tables) if tables else None),
+                *(layers_of(trunk), tuple(features), condition_dim),
+            )
         elif kind is Place:
             seed, step, device_step, first = (next(rest) for _ in range(4))
             yield Place(seed, step if device_step is None else device_step, first)
         else:
             yield next(rest)
+
+
+def _flat(layers: Sequence[Layer]) -> list[Tensor]:
+    return [tensor.detach() for layer in layers for tensor in layer]

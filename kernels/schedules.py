@@ -98,6 +98,45 @@ def bound_constant(betas: Tensor, device: torch.device) -> Tensor:
     return (0.5 * math.log(2 * math.pi) - 0.5 * betas.double().log().sum()).to(device)
 
 
+class Posterior(NamedTuple):
+    """q(x_{t-1} | x_t, x_0) = N(of_data_t x_0 + of_state_t x_t, variance_t) for t = 1 ... T (Ho 2020, Eq. 6 and 7).
+
+    Each [T] float64. At t = 1 it is x_0 itself: 1, 0 and 0.
+    """
+
+    of_data: Tensor
+    of_state: Tensor
+    variance: Tensor
+
+
+def alpha_bars(betas: Tensor) -> Tensor:
+    """Return the products of 1 - beta from 1 to t, [T] float64: the share of the data in the variance of x_t."""
+    return torch.exp(torch.log1p(-betas.double()).cumsum(0))
+
+
+@per_schedule
+def posterior(betas: Tensor, device: torch.device) -> Posterior:
+    """Return the posterior of every step, on `device`."""
+    beta, alpha_bar = betas.double(), alpha_bars(betas)
+    before = torch.cat((torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]))
+    of_data = before.sqrt() * beta / (1 - alpha_bar)
+    of_state = torch.sqrt(1 - beta) * (1 - before) / (1 - alpha_bar)
+    variance = beta * (1 - before) / (1 - alpha_bar)
+    of_data[0], of_state[0] = 1, 0  # exactly
+    return Posterior(*(values.to(device) for values in (of_data, of_state, variance)))
+
+
+@per_schedule
+def closed_form_constant(betas: Tensor, device: torch.device) -> Tensor:
+    """Return the same as bound_constant for the bound in closed form, whose terms for t > 1 are counted from 1 / 2.
+
+    With entropies H and KL divergences (Ho 2020, Eq. 5): KL(q(x_T | x_0) || N(0, 1)) without its square of x_0, less
+    H(q(x_{t-1} | x_t, x_0)), which is 1 / 2 + log(2 pi variance_t) / 2, for t > 1. The product of the variances is that
+    of all betas over 1 - alpha_bar_T.
+    """
+    return bound_constant(betas, device) - 0.5 * alpha_bars(betas)[-1].to(device)
+
+
 def _round_products(factors: Tensor) -> Tensor:
     """float32 factors, each rounded so as to make up for the rounding of those before it.
 

@@ -31,12 +31,18 @@ static void digest(int dim, int hidden, int64_t count, int64_t steps) {
   std::vector<float> noise(steps * size), trajectory((steps + 1) * size), step(size), slopes(2 * size), history = trajectory;
   const auto x0 = uniforms(size, -3, 3), mean = uniforms(size, -1, 1), std = uniforms(size, 0.1f, 2);
   const auto scale = uniforms(steps, 0.9f, 1), noise_scale = uniforms(steps, 0.01f, 0.5f);
+  const auto some = uniforms(steps, 0.2f, 0.8f), others = uniforms(steps, -1, 1);
+  Steps tutorial{};
+  tutorial.scale = scale.data(), tutorial.noise_scale = noise_scale.data(), tutorial.count = steps;
+  Steps general = tutorial;  // in closed form and with tables
+  general.of_data = general.of_state = general.variance = general.skip = general.std_scale = some.data();
+  general.out = general.time = others.data();
   std::vector<std::vector<float>> tensors;
   std::vector<const float *> weights;
   for (int k = 0; k < 2; k++)
     for (int size : {hidden * (dim + 1), hidden, dim * hidden, dim}) tensors.push_back(uniforms(size, -0.6f, 0.7f));
   for (const auto &tensor : tensors) weights.push_back(tensor.data());
-  const int widths[] = {hidden, hidden};
+  const int widths[] = {hidden, hidden}, depths[] = {1, 1}, two = 2;
 
   normal(noise.data(), count, dim, steps, seed, 7, 100, 3, 2);
   print("noise", noise);
@@ -45,14 +51,29 @@ static void digest(int dim, int hidden, int64_t count, int64_t steps) {
   print("forward_process", trajectory);
   reverse_step(step.data(), mean.data(), std.data(), count, dim, 4, 2, seed, 9, 2);
   print("reverse_step", step);
-  slopes.push_back((float)transition_bound(slopes.data(), x0.data(), mean.data(), std.data(), size, 2));
+  slopes.push_back((float)transition_bound(slopes.data(), x0.data(), mean.data(), std.data(), nullptr, size, 2));
   print("transition_bound", slopes);
+  slopes.back() = (float)transition_bound(slopes.data(), x0.data(), mean.data(), std.data(), std.data(), size, 2);
+  print("transition_bound in closed form", slopes);
   std::vector<float> bound(2 * (hidden * (2 * dim + 2) + dim) + 1);
-  variational_bound(bound.data(), weights.data(), dim, hidden, x0.data(), count, steps, scale.data(), noise_scale.data(), 0.5,
-                    seed, 1, 2, 2);
-  print("variational_bound", bound);
-  reverse_process(history.data(), weights.data(), widths, 1, 1, dim, count, steps, true, seed, 0, 2);
-  print("reverse_process", history);
+  for (const Steps *form : {&tutorial, &general}) {
+    variational_bound(bound.data(), weights.data(), dim, hidden, x0.data(), count, form, 0.5, 0.3, seed, 1, 2, 2);
+    print("variational_bound", bound);
+    reverse_process(history.data(), weights.data(), widths, depths, 2, RELU, nullptr, 0, nullptr, 0, dim, count, form, true, seed, 0, 2);
+    print("reverse_process", history);
+  }
+  // two shared hidden layers on x, its sines and cosines at two frequencies, and the time
+  const float frequencies[] = {1.5f, 30};
+  std::vector<std::vector<float>> deep;
+  for (int size : {hidden * (5 * dim + 1), hidden, hidden * hidden, hidden, 2 * dim * hidden, 2 * dim})
+    deep.push_back(uniforms(size, -0.6f, 0.7f));
+  std::vector<const float *> layers;
+  for (const auto &tensor : deep) layers.push_back(tensor.data());
+  for (int activation : {RELU, SILU, TANH}) {
+    reverse_process(history.data(), layers.data(), widths, &two, 1, activation, frequencies, 2, nullptr, 0, dim, count, &general,
+                    true, seed, 0, 2);
+    print("reverse_process of a deep network", history);
+  }
 }
 
 int main() {

@@ -19,7 +19,7 @@ SCHEDULE = ddpm.Schedule.constant(steps=20, beta=0.1)
 class Shifted(ddpm.GaussianMLP):
     """A subclass with a `forward` of its own."""
 
-    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         mean, std = super().forward(x, t)
         return mean + 0.5, std
 

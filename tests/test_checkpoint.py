@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import oracle
 import pytest
@@ -38,25 +39,59 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, backend: str) ->
         assert torch.equal(p, q)
 
 
-@pytest.mark.parametrize(("dim", "hidden"), [(1, (4,)), (5, (33,)), (2, (8, 3))])
-def test_everything_comes_back(tmp_path: Path, dim: int, hidden: tuple[int, ...]) -> None:
-    model = ddpm.Diffusion(ddpm.GaussianMLP(dim, hidden, seed=2), ddpm.Schedule.cosine(50))
+SCHEDULE = ddpm.Schedule.cosine(50)
+NETWORKS = {
+    "the tutorial's": {},
+    "wide": {"dim": 5, "hidden": (33,)},
+    "deep": {"dim": 2, "hidden": (8, 3), "activation": "tanh", "features": (2.0, 4.5)},
+    "of everything": {"hidden": (8, 8), "preconditioned": SCHEDULE, "shared": True, "dropout": 0.25},
+}
+
+
+@pytest.mark.parametrize("arguments", NETWORKS.values(), ids=list(NETWORKS))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_everything_comes_back(tmp_path: Path, arguments: dict[str, Any], dtype: torch.dtype) -> None:
+    model = ddpm.Diffusion(ddpm.GaussianMLP(**arguments, seed=2).to(dtype), SCHEDULE)
     ddpm.save(model, tmp_path / "model.safetensors")
     loaded = ddpm.load(str(tmp_path / "model.safetensors"))
     assert isinstance(loaded.network, ddpm.GaussianMLP)
-    assert (loaded.network.dim, loaded.network.hidden) == (dim, hidden)
+    assert loaded.network.arguments == model.network.arguments
     assert torch.equal(loaded.schedule.betas, model.schedule.betas)
     assert loaded.backend == model.backend
-    for p, q in zip(model.parameters(), loaded.parameters(), strict=True):
-        assert torch.equal(p, q)
+    saved, found = model.network.state_dict(), loaded.network.state_dict()
+    assert saved.keys() == found.keys()
+    assert all(torch.equal(saved[name], found[name]) for name in saved)
+    assert torch.equal(model.sample(5), loaded.sample(5))
+
+
+def test_weights_beside_those_of_the_network(tmp_path: Path) -> None:
+    model, path = diffusion(), tmp_path / "model.safetensors"
+    ddpm.train(model, oracle.points(20, 1), steps=3, progress=False, ema_decay=0.9, validation=oracle.points(5, 1))
+    model.best_loss = 0.25
+    ddpm.save(model, path)
+    loaded = ddpm.load(path)
+    assert loaded.best_loss == 0.25
+    assert loaded.kept.keys() == model.kept.keys() == {"average", "trained"}
+    for kind, weights in model.kept.items():
+        assert all(torch.equal(loaded.kept[kind][name], value) for name, value in weights.items())
+
+
+def test_a_file_of_the_first_version(path: Path) -> None:
+    tensors, said = contents(path)
+    first = said | {"version": 1, "network": {"dim": 1, "hidden": [4]}}
+    save_file(tensors, path, {"fused-ddpm": json.dumps(first)})
+    assert torch.equal(ddpm.load(path, "vectorized").sample(5), diffusion().sample(5))
 
 
 def test_metadata_is_readable(path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     said = json.loads(metadata["fused-ddpm"])
-    assert said["network"] == {"dim": 1, "hidden": [4]}
-    assert (said["version"], said["seed"], said["iteration"]) == (1, 0, 0)
+    assert said["network"] == {
+        **{"dim": 1, "hidden": [4], "activation": "relu", "features": []},
+        **{"shared": False, "condition_dim": 0, "dropout": 0.0, "preconditioned": False},
+    }
+    assert (said["version"], said["seed"], said["iteration"]) == (2, 0, 0)
     assert "steps=250" in said["schedule"]
 
 
@@ -100,8 +135,8 @@ def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
 
 def test_a_later_version(path: Path) -> None:
     tensors, said = contents(path)
-    save_file(tensors, path, {"fused-ddpm": json.dumps(said | {"version": 2})})
-    with pytest.raises(ValueError, match=r"model\.safetensors' has format version 2; this reads 1"):
+    save_file(tensors, path, {"fused-ddpm": json.dumps(said | {"version": 3})})
+    with pytest.raises(ValueError, match=r"model\.safetensors' has format version 3; this reads 1 and 2"):
         ddpm.load(path)
 
 

@@ -34,7 +34,12 @@ def test_nothing_spills(specialization: Specialization, target: machine_code.GPU
     assert found.stack == 0
     assert found.registers <= 255
     sizes = specialization.constants
-    if target == SM90 and (sizes.get("D"), sizes.get("H")) == (1, 4) and not sizes.get("HISTORY"):
+    if (
+        target == SM90
+        and specialization.name in ("variational_bound", "reverse_process")
+        and (sizes.get("D"), sizes.get("H")) == (1, 4)
+        and not sizes.get("HISTORY")
+    ):
         assert found.loop <= 1.05 * QUOTED[specialization.name, sizes.get("GROUPS")]
 
 

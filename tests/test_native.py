@@ -2,6 +2,7 @@
 """The C++ of `native`: the same bits from every build, for any threads, after a fork, and at sizes far out."""
 
 import ctypes
+import functools
 import hashlib
 import itertools
 import os
@@ -17,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ddpm
 from kernels import backends, noise
 from kernels.forward_process import forward_process
 from kernels.native import compilation
@@ -38,8 +40,19 @@ TESTS = Path(__file__).parent
 SIZES = [(1, 4, 100, 9), (1, 1, 5, 250), (2, 7, 17, 37), (5, 33, 67, 6), (3, 130, 2, 5)]  # D, H, N, T
 
 
+@functools.cache  # torch draws initial weights from one generator for all Python threads
+def networks(dim: int, hidden: int, steps: int) -> list[MLPPair]:
+    """One with tables by step, and deep ones of every activation."""
+    schedule = ddpm.Schedule(oracle.betas("linear", steps))
+    made = [ddpm.GaussianMLP(dim, (hidden,), preconditioned=schedule, seed=2)]
+    for activation in ("relu", "silu", "tanh"):
+        options = {"activation": activation, "features": (1.5, 30.0), "preconditioned": schedule, "shared": True}
+        made.append(ddpm.GaussianMLP(dim, (hidden, 5), seed=3, **options))
+    return [pair for network in made if (pair := network.as_mlp_pair())]
+
+
 def results(dim: int, hidden: int, count: int, steps: int) -> Iterator[Tensor]:
-    """The results of all six ops."""
+    """The results of all six ops, those of the bound and of sampling for several networks."""
     betas, x0, pair = oracle.betas("linear", steps), oracle.points(count, dim), oracle.pair(oracle.weights(dim, hidden))
     at = {"seed": -(2**62) - 5, "first": 2**32 - count, "backend": "native"}
     yield noise.normal(count, dim, steps, step=7, stream=noise.DATA, **at)
@@ -49,7 +62,12 @@ def results(dim: int, hidden: int, count: int, steps: int) -> Iterator[Tensor]:
     mean, std = torch.zeros_like(x0, requires_grad=True), (x0.abs() + 0.1).requires_grad_()
     bound = transition_bound(x0, mean, std, backend="native")
     yield from (bound.detach(), *torch.autograd.grad(bound, (mean, std)))
-    yield bound_and_gradients(pair, x0, betas, Place(11, 5, 13), "native")
+    tabled, *deep = networks(dim, hidden, steps)
+    for network in (pair, tabled):
+        for closed_form in (False, True):
+            yield bound_and_gradients(network, x0, betas, Place(11, 5, 13), closed_form, "native")
+    for network in deep:
+        yield reverse_process(network, steps, count, **at)
 
 
 def digests() -> list[str]:
@@ -92,7 +110,7 @@ def test_another_architecture_gives_the_same_bits(tmp_path: Path) -> None:
         command = [compiler, *flags, "-static", "-iquote", str(compilation.KERNELS), "-x", "c++", "-", "-o", binary]
         subprocess.run(command, input=program, text=True, check=True)
         found.append(subprocess.run([*emulator, binary], capture_output=True, text=True, check=True).stdout)
-    assert len(found[0].splitlines()) == 21
+    assert len(found[0].splitlines()) == 39
     assert found[0] == found[1]
 
 

@@ -1,6 +1,7 @@
 # mypy: disable-error-code="arg-type"
 """`triton` and `native` do the same operations in the same order, each rounded exactly: they give the same bits."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 from ptx import approximations
 from torch import Tensor
 
+import ddpm
 from kernels import backends, noise
 from kernels.constants import FORWARD, TERMINAL
 from kernels.forward_process import forward_process
+from kernels.networks import StepTables
 from kernels.reverse_process import reverse_process
 from kernels.reverse_step import reverse_step
 from kernels.triton.launch import OPTIONS
@@ -69,6 +72,19 @@ def test_reverse_process(dim: int, hidden: int, steps: int, std_shift: float) ->
         assert_same_bits(found, reverse_process(on_native, steps, 70, history=True, backend="native", **place))
         last = reverse_process(on_triton, steps, 70, backend="triton", **place)
         assert torch.equal(last, found[-1])
+
+
+@pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (2, 5)]))
+def test_reverse_process_with_tables(dim: int, hidden: int) -> None:
+    schedule = ddpm.Schedule.log_snr(6)
+    tables = ddpm.GaussianMLP(dim, (hidden,), preconditioned=schedule).tables
+    assert tables is not None
+    weights, found = oracle.weights(dim, hidden, std_shift=0.0), []
+    for backend in ("triton", "native"):
+        of_device = StepTables(*tables.to(oracle.device(backend)))
+        pair = dataclasses.replace(oracle.pair(weights, backend), tables=of_device)
+        found.append(reverse_process(pair, 6, 70, history=True, backend=backend))
+    assert_same_bits(*found)
 
 
 @pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 16), (8, 16)]))

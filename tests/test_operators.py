@@ -63,11 +63,11 @@ def test_sampling_and_the_forward_process(backend: str) -> None:
 def test_what_is_registered_keeps_torchs_rules(step: int | Tensor) -> None:
     x0, betas = oracle.points(5, 2), oracle.betas("linear", STEPS)
     weights, backend = list(oracle.weights(2, 3)), "vectorized"
-    pair = weights[:4], weights[4:], "relu"
+    pair: tuple[Any, ...] = weights[:4], weights[4:], "relu", [], [], [], 0
     device_step, number = (step, 0) if isinstance(step, Tensor) else (None, step)
     place, still = (1, number, device_step, 2), (1, 0, None, 2)
     ops = torch.ops.fused_ddpm
-    torch.library.opcheck(ops.bound_and_gradients.default, (*pair, x0, betas, *place, backend))
+    torch.library.opcheck(ops.bound_and_gradients.default, (*pair, x0, betas, *place, False, backend))
     torch.library.opcheck(ops.trajectory.default, (x0, betas, *place, backend))
-    torch.library.opcheck(ops.samples.default, (*pair, STEPS, 4, *still, True, backend))
+    torch.library.opcheck(ops.samples.default, (*pair, STEPS, 4, *still, True, None, backend))
     torch.library.opcheck(ops.one_step.default, (x0, x0, 3, *still, backend))

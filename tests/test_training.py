@@ -79,7 +79,7 @@ def on_device(model: ddpm.Diffusion, x0: Tensor, steps: int) -> Tensor:
     """cuda_graph.train_on_device as it runs without a CUDA device, each step started by hand."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=1e-6, fused=True)
     with tqdm(total=steps, disable=True) as bar:
-        return train_on_device(model, optimizer, x0, steps, 0, bar, capture=lambda step: step)
+        return train_on_device(model, optimizer, x0, steps, 0, False, bar, capture=lambda step: step)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4, 250])
@@ -97,8 +97,8 @@ def test_on_a_device_the_last_good_weights_are_kept(bad: int, monkeypatch: pytes
     ddpm.train(ours, x0, steps=bad, progress=False)
     backward = there.backward
 
-    def fails(x0: Tensor, *, seed: int, step: Tensor) -> Tensor:
-        loss = backward(x0, seed=seed, step=step)
+    def fails(x0: Tensor, *, seed: int, step: Tensor, closed_form: bool) -> Tensor:
+        loss = backward(x0, seed=seed, step=step, closed_form=closed_form)
         return loss * math.inf if int(step) == bad else loss
 
     monkeypatch.setattr(there, "backward", fails)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import ddpm
-from ddpm import training
+from ddpm import one_call
 from kernels.networks import MLPPair
 from kernels.training_step import AdamW, Steps, training_step
 from kernels.variational_bound import variational_bound
@@ -78,7 +78,7 @@ def test_training_goes_on_from_either(torch_first: bool, monkeypatch: pytest.Mon
     for in_torch in (torch_first, not torch_first):
         with monkeypatch.context() as patch:
             if in_torch:
-                patch.setattr("ddpm.training._in_one_call", lambda *_: None)
+                patch.setattr("ddpm.one_call._prepare", lambda *_: None)
             halves.append(ddpm.train(parts, x0, 10, progress=False).losses)
     torch.testing.assert_close(torch.cat(halves), losses, rtol=1e-5, atol=0)
     for (name, a), b in zip(whole.named_parameters(), parts.parameters(), strict=True):
@@ -91,7 +91,7 @@ def test_training_goes_on_from_either(torch_first: bool, monkeypatch: pytest.Mon
 
 
 def test_an_interrupt_hides_no_update(monkeypatch: pytest.MonkeyPatch) -> None:
-    diffusion, prepared = model("native"), training.training_step
+    diffusion, prepared = model("native"), one_call.training_step
 
     def interrupted(*arguments: object, **options: object) -> Steps:
         steps = prepared(*arguments, **options)
@@ -105,7 +105,7 @@ def test_an_interrupt_hides_no_update(monkeypatch: pytest.MonkeyPatch) -> None:
         return Steps(run, steps.updates)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "training_step", interrupted)
+        patch.setattr(one_call, "training_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ddpm.train(diffusion, oracle.points(50, 2), 10, progress=False)
     assert diffusion.iteration == 3

@@ -17,28 +17,34 @@ ALLOWANCE = 2.0
 SHAPES = [(1,), (1, 1), (2,), (37, 2), (3, 3, 8, 8), (1023,), (1024,), (1025,), (11, 499)]
 
 
-def transition(shape: tuple[int, ...], draw: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """x_{t-1}, mean and std; a std far from 1 on either side, and z of some standard deviations."""
+def transition(shape: tuple[int, ...], draw: int = 0, closed_form: bool = False) -> tuple[Tensor, ...]:
+    """x_{t-1}, mean and std, and in closed form the variance of x_{t-1}.
+
+    A std far from 1 on either side, z of some standard deviations, and a variance that is 0 or about that of std.
+    """
     generator = torch.Generator().manual_seed(draw)
-    mean, std, z = (torch.randn(shape, generator=generator) for _ in range(3))
+    mean, std, z, spread = (torch.randn(shape, generator=generator) for _ in range(4))
     std = torch.exp(3 * std)
-    return mean + 2 * z * std, mean, std
+    variance = (torch.relu(spread) * std**2,) if closed_form else ()
+    return mean + 2 * z * std, mean, std, *variance
 
 
 def bound(transition: tuple[Tensor, ...], dtype: torch.dtype, backend: str, weight: float = 1.0) -> list[Tensor]:
     """The bound and its gradients times `weight`."""
     device = oracle.device(backend)
-    previous, *leaves = (x.to(device, dtype).clone() for x in transition)
-    value = transition_bound(previous, *(leaf.requires_grad_() for leaf in leaves), backend=backend)
+    previous, mean, std, *variance = (x.to(device, dtype).clone() for x in transition)
+    leaves = [mean.requires_grad_(), std.requires_grad_()]
+    value = transition_bound(previous, *leaves, variance=variance[0] if variance else None, backend=backend)
     return [value.detach().cpu(), *(g.cpu() for g in torch.autograd.grad(weight * value, leaves))]
 
 
 @pytest.mark.parametrize("backend", oracle.FUSED)
+@pytest.mark.parametrize("closed_form", [False, True], ids=["sampled", "closed form"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_equality(backend: str, shape: tuple[int, ...]) -> None:
+def test_equality(backend: str, shape: tuple[int, ...], closed_form: bool) -> None:
     found = []
     for draw in range(32 if math.prod(shape) < 100 else 1):
-        x = transition(shape, draw)
+        x = transition(shape, draw, closed_form)
         found.append([bound(x, *how, weight=-1.7) for how in ways(backend)])
     actual, single, exact = ([torch.stack(t) for t in zip(*side, strict=True)] for side in zip(*found, strict=True))
     oracle.assert_as_exact(actual, single, exact, ALLOWANCE)

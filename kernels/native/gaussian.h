@@ -3,20 +3,27 @@
 #pragma once
 #include "elementary.h"
 
-template <class V> struct Std { V value, slope; };  // max(softplus(s), STD_FLOOR), and its derivative
-template <class V> INLINE V std_of(V s) {
-  return larger(all<V>(STD_FLOOR), larger(V{}, s) + log1p_unit(exp_negative_abs(s)));
+template <class V> struct Std { V value, slope; };  // and its derivative with respect to s
+template <class V> INLINE V softplus(V s) { return larger(V{}, s) + log1p_unit(exp_negative_abs(s)); }
+template <class V> INLINE V std_of(V s) { return larger(all<V>(STD_FLOOR), softplus(s)); }
+template <class V> INLINE V std_of(V s, float scale) { return larger(all<V>(STD_FLOOR), softplus(s) * scale); }
+template <class V> INLINE Std<V> softplus_and_slope(V s) {
+  V exp = exp_negative_abs(s), sigmoid = if_negative(as_int(s), exp, all<V>(1.f)) / (exp + 1.f);
+  return {larger(V{}, s) + log1p_unit(exp), sigmoid};
 }
-template <class V> INLINE Std<V> std_and_slope(V s) {
-  V exp = exp_negative_abs(s), softplus = larger(V{}, s) + log1p_unit(exp);
-  V sigmoid = if_negative(as_int(s), exp, all<V>(1.f)) / (exp + 1.f);
-  return {larger(all<V>(STD_FLOOR), softplus), if_above(softplus, all<V>(STD_FLOOR), sigmoid)};
+template <class V> INLINE Std<V> above_floor(Std<V> std) {
+  return {larger(all<V>(STD_FLOOR), std.value), if_above(std.value, all<V>(STD_FLOOR), std.slope)};
 }
 
 template <class V> struct Term { V twice, mean, std; };  // z^2 of -log p, and the gradients with respect to mean and std
+// In closed form z^2 has variance / std^2 beside it (see kernels/transition_bound).
 template <class V> INLINE Term<V> term(V previous, V mean, V std) {
   V inverse = all<V>(1.f) / std, z = (mean - previous) * inverse;
   return {z * z, z * inverse, fma(z * -1.f, z, all<V>(1.f)) * inverse};
+}
+template <class V> INLINE Term<V> term(V previous, V mean, V std, V variance) {
+  V inverse = all<V>(1.f) / std, z = (mean - previous) * inverse, spread = variance * inverse * inverse;
+  return {fma(z, z, spread), z * inverse, fma(z * -1.f, z, all<V>(1.f) - spread) * inverse};
 }
 
 // The sum of log std over `steps` rows. One logarithm for all: mantissas are multiplied and exponents added, because

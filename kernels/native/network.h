@@ -1,23 +1,29 @@
-// Multilayer perceptrons with relu, on some samples at a time. Every sum is in the order of its index; an output's has its
-// bias last, because a large one would cost each term some digits.
+// Multilayer perceptrons on some samples at a time. Every sum is in the order of its index; an output's has its bias last,
+// because a large one would cost each term some digits.
 #pragma once
-#include "lanes.h"
+#include "elementary.h"
+
+enum Activation { RELU, SILU, TANH };
+template <class V> INLINE V activate(Activation activation, V z) {
+  if (activation == SILU) return z * sigmoid(z);
+  if (activation == TANH) return tanh(z);
+  return larger(V{}, z);
+}
 
 // A hidden layer, w1 [H, inputs] and b1 [H], and the linear layer after it, w2 [D, H] and b2 [D], as torch keeps them; D is
 // 0 where another hidden layer comes instead. `pitch` is from row to row of w1: a first layer has a last column for the time.
 struct Perceptron {
   const float *w1, *b1, *w2, *b2;
   int inputs, hidden, dim, pitch;
+  Activation activation;
 };
-
-INLINE float time_of(int64_t t, int64_t steps) { return (float)((double)t / (double)(steps + 1)); }
 
 // A first layer's biases at one time.
 INLINE void bias_at(const Perceptron &p, float time, float *bias) {
   for (int j = 0; j < p.hidden; j++) bias[j] = __builtin_fmaf(time, p.w1[j * p.pitch + p.pitch - 1], p.b1[j]);
 }
 
-// The output for one input and one dimension; h, unless it is null, takes the hidden units, h_row from one to the next.
+// The output for one input, one dimension and relu; h, unless it is null, takes the hidden units, h_row from one to the next.
 template <class V> INLINE V output(const Perceptron &p, V x, const float *bias, float *h, int h_row) {
   V sum = V{};
   for (int j = 0; j < p.hidden; j++) {
@@ -28,7 +34,7 @@ template <class V> INLINE V output(const Perceptron &p, V x, const float *bias, 
   return sum + all<V>(p.b2[0]);
 }
 
-// UNITS hidden units from `unit` on: h = relu(w1 x + bias), and what they add to the outputs.
+// UNITS hidden units from `unit` on: h = activation(w1 x + bias), and what they add to the outputs.
 template <int UNITS>
 INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, const float *bias, float *h, int h_row,
                   float *out, int out_row, int n) {
@@ -45,7 +51,7 @@ INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, cons
     }
 #pragma GCC unroll 8
     for (int u = 0; u < UNITS; u++) {
-      z[u] = larger(V{}, z[u]);
+      z[u] = activate(p.activation, z[u]);
       if (h) store(h + (unit + u) * h_row + v, z[u]);
     }
     for (int d = 0; d < p.dim; d++) {

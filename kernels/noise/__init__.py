@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from kernels import arguments, backends
-from kernels.constants import DATA, FORWARD, REVERSE, TERMINAL
+from kernels.constants import DATA, DRAWS, FORWARD, REVERSE, TERMINAL
 from kernels.modes import arithmetic
 from kernels.place import Place
 
-__all__ = ["DATA", "FORWARD", "REVERSE", "TERMINAL", "normal"]
+__all__ = ["DATA", "DRAWS", "FORWARD", "REVERSE", "TERMINAL", "normal"]
 
 
 def normal(
@@ -39,7 +39,7 @@ def normal(
         seed: 64-bit integer.
         step: training iteration, an int or a 0-d integer tensor on the device.
         first: index of the first sample.
-        stream: FORWARD, REVERSE, TERMINAL or DATA.
+        stream: FORWARD, REVERSE, TERMINAL, DATA or DRAWS.
 
     Returns:
         [steps, count, dim] float32; row t - 1 belongs to step t.

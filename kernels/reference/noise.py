@@ -4,6 +4,7 @@ Everything is 64-bit here: integers hold unsigned 32-bit words, normals are comp
 """
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,15 +14,17 @@ from kernels.place import Place
 
 MASK = 0xFFFFFFFF
 
+Word = TypeVar("Word", int, Tensor)
 
-def multiply(multiplier: int, word: Tensor) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of the 64-bit product. The int64 product wraps, which leaves its bits intact."""
+
+def multiply(multiplier: int, word: Word) -> tuple[Word, Word]:
+    """High and low 32 bits of the 64-bit product. An int64 product wraps, which leaves its bits intact."""
     product = multiplier * word
     return (product >> 32) & MASK, product & MASK
 
 
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four random 32-bit words for each counter: int64 tensors with values in [0, 2^32)."""
+def philox(counter: tuple[Word, Word, Word, Word], key: tuple[int, int]) -> tuple[Word, Word, Word, Word]:
+    """Four random 32-bit words for each counter: ints or int64 tensors with values in [0, 2^32)."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):

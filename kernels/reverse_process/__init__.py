@@ -19,6 +19,7 @@ def reverse_process(
     seed: int = 0,
     first: int = 0,
     history: bool = False,
+    condition: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
     """Samples of a network, x_T and the noise of every step from the stream.
@@ -30,6 +31,7 @@ def reverse_process(
         count: how many samples.
         seed, first: place in the noise stream; `first` is the stream's index of the first sample.
         history: whether to return every state.
+        condition: [count, C], for a network that takes it.
         backend: a name, or None for the best that the network, its dtype and its device allow.
 
     Returns:
@@ -43,10 +45,12 @@ def reverse_process(
     known = pair or networks.called(network)
     chosen = backends.choose(backend, known.device.type, known.dtype)
     chosen.check_dtype("network", known.dtype)
+    if pair is not None:
+        pair.check_steps(steps)
     if chosen.holds(pair, "reverse_process"):
-        return samples(pair, steps, count, place, history, chosen.name)
-    called = known if isinstance(known, Called) else networks.called(network)
+        return samples(pair, steps, count, place, history, condition, chosen.name)
     steps, count, place = _checked(steps, count, place, known.device)
+    called = (known if isinstance(known, Called) else networks.called(network)).given(condition, count)
     with torch.no_grad():
         if chosen.by_autograd:
             return chosen.implementation("reverse_process").reverse_process(called, steps, count, place, history)
@@ -59,15 +63,21 @@ def _checked(steps: int, count: int, place: Place, device: torch.device) -> tupl
     return steps, count, place.checked(count, device)
 
 
-def _like_samples(pair: MLPPair, steps: int, count: int, place: Place, history: bool, backend: str) -> Tensor:
+def _like_samples(
+    pair: MLPPair, steps: int, count: int, place: Place, history: bool, condition: Tensor | None, backend: str
+) -> Tensor:
     shape = (count, pair.dim)
     return pair.tensors[0].new_empty((steps + 1, *shape) if history else shape)
 
 
-@operator(f"{PAIR}, int steps, SymInt count, {PLACE}, bool history, str backend", _like_samples)
-def samples(pair: MLPPair, steps: int, count: int, place: Place, history: bool, backend: str) -> Tensor:
+@operator(f"{PAIR}, int steps, SymInt count, {PLACE}, bool history, Tensor? condition, str backend", _like_samples)
+def samples(
+    pair: MLPPair, steps: int, count: int, place: Place, history: bool, condition: Tensor | None, backend: str
+) -> Tensor:
     """As reverse_process, of a pair that the backend holds."""
     steps, count, place = _checked(steps, count, place, pair.device)
+    networks.check_condition(pair.condition_dim, condition, count)
+    conditions = () if condition is None else (condition.detach().float().resolve_neg().contiguous(),)
     implementation = backends.get(backend).implementation("reverse_process")
     with arithmetic(pair.device.type):
-        return implementation.reverse_process(pair, steps, count, place, history)
+        return implementation.reverse_process(pair, steps, count, place, history, *conditions)

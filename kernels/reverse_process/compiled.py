@@ -36,7 +36,7 @@ def operations(dim: int, hidden: int) -> int:
 def groups_unrolled(
     x: Tensor, eps: Tensor, step_mask: Tensor, at_mean: Tensor, at_std: Tensor, *weights: Tensor
 ) -> list[Tensor]:
-    """As vectorized.group, for eps [4, GROUPS, D, width] and step_mask [4, GROUPS].
+    """As vectorized.group, for eps [4, GROUPS, D, width], step_mask and tables [4, GROUPS].
 
     at_mean, at_std: [4, GROUPS, H], what the hidden units get from the time and their biases: in the loop over samples
     it would be computed again for every vector of them.
@@ -45,27 +45,31 @@ def groups_unrolled(
     states = []
     for k, i in itertools.product(range(GROUPS), (3, 2, 1, 0)):
         outputs = []
-        for (w1, _, w2, b2), at_time in ((weights[:4], at_mean), (weights[4:], at_std)):
+        for (w1, _, w2, b2), at_time in ((weights[:4], at_mean), (weights[4:8], at_std)):
             # sums of so few terms that the compiler unrolls them
             z = (w1[:, :dim, None] * x).sum(1) + at_time[i, k][:, None]  # [H, width]
             outputs.append((w2[:, :, None] * torch.relu(z)).sum(1) + b2[:, None])
-        mean, s = outputs
-        x = torch.where(step_mask[i, k], mean + gaussian.std_inlined(s)[0] * eps[i, k], x)
+        f, s = outputs
+        skip_out, scale = ([table[i, k] for table in tables] for tables in (weights[8:10], weights[10:]))
+        mean, std = gaussian.mean(x, f, *skip_out), gaussian.std_inlined(s, *scale)[0]
+        x = torch.where(step_mask[i, k], mean + std * eps[i, k], x)
         states.append(x)
     return states
 
 
 def walk(history: bool, x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
     """All states of a tile, or the last: to keep them takes a third of the time."""
-    constants: tuple[Tensor, ...] = (eps, time, step_mask)
+    weights, tables = weights[:8], weights[8:]
+    constants: tuple[Tensor, ...] = (eps, time, step_mask, *tables)
     step: Callable[..., list[Tensor]] = vectorized.group
     if is_unrolled(len(x), len(weights[1])):
         step = groups_unrolled
         at_times = (time[:, :, None] * w1[:, len(x)] + b1 for w1, b1 in (weights[:2], weights[4:6]))
-        constants = tuple(tile.unflatten(1, (-1, GROUPS)) for tile in (eps, step_mask, *at_times))
+        constants = tuple(tile.unflatten(1, (-1, GROUPS)) for tile in (eps, step_mask, *at_times, *tables))
 
     def body(x: Tensor, constants: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        states = step(x, *constants, *weights)
+        given, tables_of_step = constants[: len(constants) - len(tables)], constants[len(constants) - len(tables) :]
+        states = step(x, *given, *weights, *tables_of_step)
         return states[-1].clone(), torch.stack(states) if history else states[-1][:1, :1].clone()
 
     last, states = scan(body, x, tuple(tile.transpose(0, 1) for tile in constants))

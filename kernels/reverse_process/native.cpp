@@ -6,6 +6,7 @@
 #include "../native/network.h"
 #include "../native/noise.h"
 #include "../native/scratch.h"
+#include "../native/steps.h"
 #include "../native/threads.h"
 
 namespace {
@@ -18,51 +19,82 @@ struct Network {
 };
 
 struct Reverse {
-  int64_t count, steps;
+  int64_t count;
   uint32_t first;
   bool history;
   Key terminal, reverse;
-  Network network[2];  // of the mean, of the std
+  int dim, networks, frequencies;
+  const float *frequency;  // of Fourier features
+  const float *condition;  // [count, conditions], what the networks are conditioned on
+  int conditions;
+  Network network[2];      // of the mean and of the std, or one with the outputs of both
+  Steps steps;
   float *out;
+  int inputs() const { return dim * (1 + 2 * frequencies) + conditions; }  // x, its Fourier features, the condition
+  bool in_registers() const {  // where there is one dimension only
+    return dim == 1 && networks == 2 && frequencies + conditions == 0 && network[0].depth == 1 && network[1].depth == 1 &&
+           network[0].layers[0].activation == RELU;
+  }
 };
 
 struct State {
   float *x, *eps, *hidden[2], *bias[2], *output[2];
   Counter *counters;
-  State(Scratch &s, const Network network[2]) {
-    const int dim = network[0].layers[network[0].depth - 1].dim;
+  State(Scratch &s, const Reverse &p) {
     int widest = 0;
-    for (int k = 0; k < 2; k++)
-      for (int i = 0; i + 1 < network[k].depth; i++)
-        if (network[k].layers[i].hidden > widest) widest = network[k].layers[i].hidden;
-    x = s.take<float>(dim * SAMPLES);
-    eps = s.take<float>(dim * STEPS_DRAWN * SAMPLES);
-    counters = s.take<Counter>(dim * (SAMPLES / LANES));
+    for (int k = 0; k < p.networks; k++)
+      for (int i = 0; i + 1 < p.network[k].depth; i++)
+        if (p.network[k].layers[i].hidden > widest) widest = p.network[k].layers[i].hidden;
+    x = s.take<float>(p.inputs() * SAMPLES);
+    eps = s.take<float>(p.dim * STEPS_DRAWN * SAMPLES);
+    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));
+    float *outputs = s.take<float>(2 * p.dim * SAMPLES);
     for (int k = 0; k < 2; k++) {
       hidden[k] = s.take<float>(widest * SAMPLES);
-      bias[k] = s.take<float>(network[k].layers[0].hidden);
-      output[k] = s.take<float>(dim * SAMPLES);
+      if (k < p.networks) bias[k] = s.take<float>(p.network[k].layers[0].hidden);
+      output[k] = outputs + k * p.dim * SAMPLES;
     }
   }
 };
 
-// x_{t-1} from x_t, for one dimension.
-__attribute__((noinline)) void step(const float *mean, const float *s, const float *eps, float *x, int n) {
-  columns<Four>(n, [=](auto vector, int v) {
+// x_{t-1} from x_t and the networks' outputs f and s, t counted from 0.
+template <class V> INLINE V next_x(const Steps &steps, int64_t t, V x, V f, V s, V eps) {
+  if (!steps.skip) return fma(std_of(s), eps, f);
+  const V mean = fma(x, all<V>(steps.skip[t]), f * steps.out[t]);
+  return fma(std_of(s, steps.std_scale[t]), eps, mean);
+}
+
+// The same for one dimension of a block.
+__attribute__((noinline)) void step(const Steps &steps, int64_t t, const float *f, const float *s, const float *eps, float *x,
+                                    int n) {
+  columns<Four>(n, [=, &steps](auto vector, int v) {
     typedef decltype(vector) V;
-    store(x + v, fma(std_of(load<V>(s + v)), load<V>(eps + v), load<V>(mean + v)));
+    store(x + v, next_x(steps, t, load<V>(x + v), load<V>(f + v), load<V>(s + v), load<V>(eps + v)));
   });
 }
 
-// The same with both networks, each of one hidden layer: where there is one dimension only, all stays in registers.
-__attribute__((noinline)) void step_of_one(const Network network[2], float *const bias[2], const float *eps, float *x,
+// The same with both networks, all of it in registers.
+__attribute__((noinline)) void step_of_one(const Reverse &p, int64_t t, float *const bias[2], const float *eps, float *x,
                                            int n) {
-  const Perceptron &mean = network[0].layers[0], &std = network[1].layers[0];
+  const Perceptron &mean = p.network[0].layers[0], &std = p.network[1].layers[0];
   columns<Four>(n, [&](auto vector, int v) {
     typedef decltype(vector) V;
-    const V now = load<V>(x + v), center = output(mean, now, bias[0], nullptr, 0), s = output(std, now, bias[1], nullptr, 0);
-    store(x + v, fma(std_of(s), load<V>(eps + v), center));
+    const V now = load<V>(x + v), f = output(mean, now, bias[0], nullptr, 0), s = output(std, now, bias[1], nullptr, 0);
+    store(x + v, next_x(p.steps, t, now, f, s, load<V>(eps + v)));
   });
+}
+
+// sin(w x) for each frequency w, then cos(w x), after the rows of x.
+__attribute__((noinline)) void fourier(const Reverse &p, float *x, int n) {
+  for (int i = 0; i < p.frequencies; i++)
+    for (int d = 0; d < p.dim; d++) {
+      float *sin = x + ((1 + i) * p.dim + d) * SAMPLES, *cos = sin + p.frequencies * p.dim * SAMPLES;
+      columns<Two>(n, [=, &p](auto vector, int v) {
+        const auto found = sin_and_cos(load<decltype(vector)>(x + d * SAMPLES + v) * p.frequency[i]);
+        store(sin + v, found.sin);
+        store(cos + v, found.cos);
+      });
+    }
 }
 
 void outputs_of(const Network &network, const State &r, int k, int n) {
@@ -76,12 +108,15 @@ void outputs_of(const Network &network, const State &r, int k, int n) {
 }
 
 bool block(const Reverse &p, int64_t begins, int n) {
-  if (!arrange<State>(p.network)) return false;
-  const State r(scratch, p.network);
-  const int dim = p.network[0].layers[p.network[0].depth - 1].dim;
-  const bool in_registers = dim == 1 && p.network[0].depth == 1 && p.network[1].depth == 1;
+  if (!arrange<State>(p)) return false;
+  const State r(scratch, p);
+  const int dim = p.dim;
+  const bool in_registers = p.in_registers();
   const uint32_t first = p.first + (uint32_t)begins;
   float *out = p.out + begins * dim;
+  for (int c = 0; c < p.conditions; c++)
+    for (int m = 0; m < SAMPLES; m++)
+      r.x[(p.inputs() - p.conditions + c) * SAMPLES + m] = m < n ? p.condition[(begins + m) * p.conditions + c] : 0;
   const auto write_state = [&] {
     for (int m = 0; m < n; m++)
       for (int d = 0; d < dim; d++) out[m * dim + d] = r.x[d * SAMPLES + m];
@@ -92,20 +127,21 @@ bool block(const Reverse &p, int64_t begins, int n) {
   for (int d = 0; d < dim; d++) memcpy(r.x + d * SAMPLES, r.eps + d * STEPS_DRAWN * SAMPLES, SAMPLES * sizeof(float));
   if (p.history) write_state();
   begin_block(r.counters, p.reverse, first, dim, SAMPLES, n);
-  for (int64_t t = p.steps; t >= 1; t--) {
+  for (int64_t t = p.steps.count; t >= 1; t--) {
     const int drawn = (int)((t - 1) % STEPS_DRAWN);
-    if (t == p.steps || drawn == STEPS_DRAWN - 1)
+    if (t == p.steps.count || drawn == STEPS_DRAWN - 1)
       draw_block(r.counters, p.reverse, (t - 1) / STEPS_DRAWN, dim, SAMPLES, n, r.eps);
-    for (int k = 0; k < 2; k++) {
-      bias_at(p.network[k].layers[0], time_of(t, p.steps), r.bias[k]);
+    if (p.frequencies > 0) fourier(p, r.x, n);
+    for (int k = 0; k < p.networks; k++) {
+      bias_at(p.network[k].layers[0], p.steps.time_at(t), r.bias[k]);
       if (!in_registers) outputs_of(p.network[k], r, k, n);
     }
     if (in_registers) {
-      step_of_one(p.network, r.bias, r.eps + drawn * SAMPLES, r.x, n);
+      step_of_one(p, t - 1, r.bias, r.eps + drawn * SAMPLES, r.x, n);
     } else {
       for (int d = 0; d < dim; d++)
-        step(r.output[0] + d * SAMPLES, r.output[1] + d * SAMPLES, r.eps + (d * STEPS_DRAWN + drawn) * SAMPLES,
-             r.x + d * SAMPLES, n);
+        step(p.steps, t - 1, r.output[0] + d * SAMPLES, r.output[1] + d * SAMPLES,
+             r.eps + (d * STEPS_DRAWN + drawn) * SAMPLES, r.x + d * SAMPLES, n);
     }
     if (p.history) write_state();
   }
@@ -115,24 +151,24 @@ bool block(const Reverse &p, int64_t begins, int n) {
 
 }  // namespace
 
-// out [count, dim], or with `history` [steps + 1, count, dim]; tensors: weight and bias of every layer of the mean, then of
-// the std; widths: of their hidden layers, `depths` of them for each.
+// out [count, dim], or with `history` [T + 1, count, dim]; tensors: weight and bias of every layer of the mean, then of the
+// std, or of one network with the outputs of both; widths: of their hidden layers, `depths` of them for each.
 // Returns whether there was enough memory.
-extern "C" bool reverse_process(float *out, const float *const *tensors, const int *widths, int mean_depth, int std_depth,
-                                int dim, int64_t count, int64_t steps, bool history, uint64_t seed, uint32_t first,
-                                int threads) {
+extern "C" bool reverse_process(float *out, const float *const *tensors, const int *widths, const int *depths, int networks,
+                                int activation, const float *frequency, int frequencies,
+                                const float *condition, int conditions, int dim, int64_t count, const Steps *steps, bool history, uint64_t seed, uint32_t first, int threads) {
   if (count == 0) return true;
-  const int depths[2] = {mean_depth, std_depth};
-  Perceptron *layers = (Perceptron *)malloc((mean_depth + std_depth) * sizeof *layers), *next = layers;
+  Perceptron *layers = (Perceptron *)malloc((depths[0] + (networks > 1 ? depths[1] : 0)) * sizeof *layers), *next = layers;
   if (!layers) return false;
-  Reverse p{count, steps, first, history, key_of(seed, 0, TERMINAL), key_of(seed, 0, REVERSE), {}, out};
-  for (int k = 0; k < 2; k++) {
+  Reverse p{count, first, history, key_of(seed, 0, TERMINAL), key_of(seed, 0, REVERSE), dim, networks, frequencies,
+            frequency, condition, conditions, {}, *steps, out};
+  for (int k = 0; k < networks; k++) {
     p.network[k] = {next, depths[k]};
-    int inputs = dim;
+    int inputs = p.inputs();
     for (int i = 0; i < depths[k]; i++, tensors += 2, widths++) {
       const bool last = i + 1 == depths[k];
       *next++ = {tensors[0], tensors[1], last ? tensors[2] : nullptr, last ? tensors[3] : nullptr,
-                 inputs, *widths, last ? dim : 0, i == 0 ? inputs + 1 : inputs};
+                 inputs, *widths, last ? 2 * dim / networks : 0, i == 0 ? inputs + 1 : inputs, (Activation)activation};
       inputs = *widths;
     }
     tensors += 2;

@@ -1,4 +1,4 @@
-"""The reverse process in C++, of networks of any depth."""
+"""The reverse process in C++, of networks of any depth and activation, with Fourier features and tables by step."""
 
 import ctypes
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from kernels.native import call, networks
+from kernels.native import steps as native_steps
 from kernels.native.call import FLAG, INT, LONG, POINTER, SEED, WORD
 from kernels.networks import MLPPair
 from kernels.place import Place
@@ -18,22 +19,33 @@ def operations(dim: int, hidden: int) -> int:
 
 _reverse_process = call.function(
     "reverse_process",
-    *(POINTER, POINTER, POINTER, INT, INT, INT),
-    *(LONG, LONG, FLAG, SEED, WORD, INT),
+    *(POINTER, POINTER, POINTER, POINTER, INT, INT, POINTER, INT, POINTER, INT, INT),
+    *(LONG, POINTER, FLAG, SEED, WORD, INT),
     result=FLAG,
 )
 
 
-def reverse_process(pair: MLPPair, steps: int, count: int, place: Place, history: bool) -> Tensor:
+def reverse_process(
+    pair: MLPPair, steps: int, count: int, place: Place, history: bool, condition: Tensor | None = None
+) -> Tensor:
     """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
-    values = pair.values
     shape = (steps + 1, count, pair.dim) if history else (count, pair.dim)
     out = torch.empty(shape, dtype=torch.float32, device=pair.device)
-    mean, std = pair.hidden
-    widths = (ctypes.c_int * (len(mean) + len(std)))(*mean, *std)
+    network, tables = networks.layers(pair), native_steps.of_tables(steps, pair.tables)
+    frequencies = (ctypes.c_float * len(pair.features))(*pair.features)
     enough = _reverse_process(
-        *(out.data_ptr(), networks.addresses(values), widths, len(mean), len(std), pair.dim),
-        *(count, steps, history, place.seed, place.first, torch.get_num_threads()),
+        *(out.data_ptr(), *network.arguments, networks.ACTIVATIONS[pair.activation], frequencies, len(frequencies)),
+        *(
+            None if condition is None else condition.data_ptr(),
+            pair.condition_dim,
+            pair.dim,
+            count,
+            ctypes.addressof(tables),
+            history,
+            place.seed,
+            place.first,
+            torch.get_num_threads(),
+        ),
     )
     call.check_memory(enough)
     return out

@@ -20,7 +20,7 @@ from kernels import constants
 from kernels.networks import MLPPair
 from kernels.place import Place
 from kernels.triton import launch, schedules, sizes, unrolled, wide
-from kernels.triton.gaussian import std
+from kernels.triton.gaussian import load_tables, mean, std
 from kernels.triton.launch import OPTIONS, UNSPECIALIZED
 from kernels.triton.noise import normals, pick
 
@@ -44,24 +44,27 @@ def store(out_ptr, n, x, mask, D: tl.constexpr):
 
 
 @triton.jit
-def step_back(mean_network, std_network, x, time, eps, i, D: tl.constexpr, H: tl.constexpr):
+def step_back(
+    mean_network, std_network, x, time, tables, eps, i, D: tl.constexpr, H: tl.constexpr, TABLES: tl.constexpr
+):
     """x_{t-1} from x_t, with normal i of the four."""
-    mean, hidden = unrolled.forward(mean_network, x, time, D, H)
+    f, hidden = unrolled.forward(mean_network, x, time, D, H)
     s, hidden = unrolled.forward(std_network, x, time, D, H)
     new = ()
     for d in tl.static_range(D):
-        new = new + (tl.fma(std(s[d]), pick(eps[d], i), mean[d]),)
+        new = new + (tl.fma(std(s[d], tables, TABLES), pick(eps[d], i), mean(x[d], f[d], tables, TABLES)),)
     return new
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def unrolled_kernel(
-    out_ptr, time_ptr,
+    out_ptr, time_ptr, skip_ptr, out_table_ptr, std_scale_ptr,
     mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr,
     count, steps, first, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, HISTORY: tl.constexpr,
 ):  # fmt: skip
     """out [count, D], or with HISTORY [T+1, count, D]."""
+    TABLES: tl.constexpr = skip_ptr is not None
     mean_network = unrolled.load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H)
     std_network = unrolled.load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -75,7 +78,8 @@ def unrolled_kernel(
     last = tl.cdiv(steps, 4) - 1
     eps = draw(first + n, last, REVERSE, seed_low, seed_high, D)
     for t in range(steps - 1, 4 * last - 1, -1):
-        x = step_back(mean_network, std_network, x, tl.load(time_ptr + t), eps, t % 4, D, H)
+        tables = load_tables(skip_ptr, out_table_ptr, std_scale_ptr, t, TABLES)
+        x = step_back(mean_network, std_network, x, tl.load(time_ptr + t), tables, eps, t % 4, D, H, TABLES)
         if HISTORY:
             store(out_ptr + (steps - t).to(tl.int64) * count * D, n, x, n < count, D)
     eps = draw(first + n, last - 1, REVERSE, seed_low, seed_high, D)
@@ -83,7 +87,8 @@ def unrolled_kernel(
         ahead = draw(first + n, group - 1, REVERSE, seed_low, seed_high, D)
         for i in tl.static_range(3, -1, -1):
             t = 4 * group + i
-            x = step_back(mean_network, std_network, x, tl.load(time_ptr + t), eps, i, D, H)
+            tables = load_tables(skip_ptr, out_table_ptr, std_scale_ptr, t, TABLES)
+            x = step_back(mean_network, std_network, x, tl.load(time_ptr + t), tables, eps, i, D, H, TABLES)
             if HISTORY:
                 store(out_ptr + (steps - t).to(tl.int64) * count * D, n, x, n < count, D)
         eps = ahead
@@ -93,13 +98,14 @@ def unrolled_kernel(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def wide_kernel(
-    out_ptr, time_ptr,
+    out_ptr, time_ptr, skip_ptr, out_table_ptr, std_scale_ptr,
     mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr,
     count, steps, first, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, DIMS: tl.constexpr, UNITS: tl.constexpr,
     HISTORY: tl.constexpr,
 ):  # fmt: skip
     """As unrolled_kernel."""
+    TABLES: tl.constexpr = skip_ptr is not None
     mean_network = wide.load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H, DIMS, UNITS)
     std_network = wide.load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H, DIMS, UNITS)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
@@ -117,9 +123,10 @@ def wide_kernel(
         for i in range(4):
             t = 4 * group + 3 - i  # counted from 0
             time = tl.load(time_ptr + t)
-            mean, hidden = wide.forward(mean_network, x, time)
+            tables = load_tables(skip_ptr, out_table_ptr, std_scale_ptr, t, TABLES)
+            f, hidden = wide.forward(mean_network, x, time)
             s, hidden = wide.forward(std_network, x, time)
-            x = tl.where(t < steps, tl.fma(std(s), pick(four, 3 - i), mean), x)
+            x = tl.where(t < steps, tl.fma(std(s, tables, TABLES), pick(four, 3 - i), mean(x, f, tables, TABLES)), x)
             if HISTORY:
                 row_ptr = out_ptr + (steps - t).to(tl.int64) * count * D
                 tl.store(row_ptr + at, x, mask=sample_mask & (t < steps))
@@ -136,14 +143,14 @@ def reverse_process(pair: MLPPair, steps: int, count: int, place: Place, history
     device, dim, (hidden,) = pair.device, pair.dim, pair.hidden[0]
     sizes.check_elements(count * dim)
     out = torch.empty(steps + 1 if history else 1, count, dim, dtype=torch.float32, device=device)
-    if sizes.is_unrolled(dim, hidden):
+    if sizes.is_unrolled(dim, hidden, pair.tables is not None):
         kernel, blocks = unrolled_kernel, {"D": dim, "H": hidden, "BLOCK_N": sizes.LANES}
     else:
         kernel, blocks = wide_kernel, sizes.wide_sizes(dim, hidden)
     if count > 0:
         with launch.on(device):
             kernel[(triton.cdiv(count, blocks["BLOCK_N"]),)](
-                out, schedules.times(steps, device), *pair.values, count, steps, **launch.words(place), **blocks,
-                HISTORY=history, **OPTIONS,
+                out, *schedules.tables(steps, pair.tables, device), *pair.values, count, steps, **launch.words(place),
+                **blocks, HISTORY=history, **OPTIONS,
             )  # fmt: skip
     return out if history else out[0]

@@ -28,19 +28,28 @@ def group(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Ten
         eps: [4, D, width], in the order of t, as are
         time, step_mask: [4]: t / (T + 1), and whether t <= T; steps beyond change nothing.
 
+        weights: of both networks, then the tables of a network that has some: skip, out and scale, [4].
+
     Returns:
         The state after each of them, [D, width], the last step (smallest t) last.
     """
     dim = len(x)
     states = []
     for i in (3, 2, 1, 0):
-        mean, s = (
+        skip_out, scale = ([table[i] for table in tables] for tables in (weights[8:10], weights[10:]))
+        f, s = (
             w2 @ torch.relu(w1[:, :dim] @ x + (w1[:, dim:] * time[i] + b1[:, None])) + b2[:, None]
-            for w1, b1, w2, b2 in (weights[:4], weights[4:])
+            for w1, b1, w2, b2 in (weights[:4], weights[4:8])
         )
-        x = torch.where(step_mask[i], mean + gaussian.std(s)[0] * eps[i], x)
+        mean, std = gaussian.mean(x, f, *skip_out), gaussian.std(s, *scale)[0]
+        x = torch.where(step_mask[i], mean + std * eps[i], x)
         states.append(x)
     return states
+
+
+def of_group(weights: tuple[Tensor, ...], k: int) -> tuple[Tensor, ...]:
+    """The weights, and the tables by step of group k."""
+    return (*weights[:8], *(table[:, k] for table in weights[8:]))
 
 
 def history_tile(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
@@ -56,14 +65,14 @@ def history_tile(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weigh
     """
     history = [x]
     for k in range(eps.shape[1]):
-        history += group(history[-1], eps[:, k], time[:, k], step_mask[:, k], *weights)
+        history += group(history[-1], eps[:, k], time[:, k], step_mask[:, k], *of_group(weights, k))
     return torch.stack(history[1:])
 
 
 def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
     """As history_tile, but only the last of the states, [1, D, width]."""
     for k in range(eps.shape[1]):
-        x = group(x, eps[:, k], time[:, k], step_mask[:, k], *weights)[-1]
+        x = group(x, eps[:, k], time[:, k], step_mask[:, k], *of_group(weights, k))[-1]
     return x[None]
 
 
@@ -89,8 +98,8 @@ def reverse_process(
             out[0, block.rows] = x[:, block.columns].T
         for tile in reversed(tiles.time_tiles(steps)):
             eps = tiles.noise(normal_tile, block, tile, place, REVERSE, backwards=True)
-            clock = tiles.clock(tile, steps, True, device)
-            states = walk(x, eps.unflatten(2, (dim, block.width)), *clock, *weights)
+            clock, tables = tiles.constants(pair.tables, tile, steps, True, device)
+            states = walk(x, eps.unflatten(2, (dim, block.width)), *clock, *weights, *tables)
             x = states[-1].clone()
             if history:
                 rows = slice(steps + 1 - tile.start - tile.steps, steps + 1 - tile.start)

@@ -42,13 +42,20 @@ class AdamW(NamedTuple):
 
 
 def training_step(
-    pair: MLPPair, x0: Tensor, betas: Tensor, adamw: AdamW, *, seed: int = 0, backend: str | None = None
+    pair: MLPPair,
+    x0: Tensor,
+    betas: Tensor,
+    adamw: AdamW,
+    *,
+    seed: int = 0,
+    closed_form: bool = False,
+    backend: str | None = None,
 ) -> Steps:
     """Prepare steps, of which each updates the pair's tensors and the state of AdamW in place.
 
     Args:
         pair: a network that the backend's kernel for variational_bound holds; contiguous tensors, each once.
-        x0, betas, seed, backend: as in variational_bound.
+        x0, betas, seed, closed_form, backend: as in variational_bound.
         adamw: contiguous float32 tensors.
 
     Returns:
@@ -67,5 +74,5 @@ def training_step(
         raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
     place = Place(seed).checked(len(x0), x0.device)
     return chosen.implementation("training_step").training_step(
-        pair, x0.resolve_neg().contiguous(), betas, adamw, place.seed
+        pair, x0.resolve_neg().contiguous(), betas, adamw, place.seed, closed_form
     )

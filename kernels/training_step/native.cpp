@@ -31,11 +31,11 @@ struct AdamW {
 // the second of each, then how many steps each has taken. gradients [P + 1] are written, the last of which is the bound, and
 // `updates` counts: a signal that comes meanwhile must not hide an update. Returns whether there was enough memory.
 extern "C" bool training_step(float *gradients, int64_t *updates, float *const *weights, float *const *moments, int dim,
-                              int hidden, const float *x0, int64_t count, int64_t steps, const float *scale,
-                              const float *noise_scale, double constant, uint64_t seed, uint32_t step, double lr,
+                              int hidden, const float *x0, int64_t count, const Steps *steps,
+                              double constant, double terminal, uint64_t seed, uint32_t step, double lr,
                               double weight_decay, double beta1, double beta2, double eps, int threads) {
   const int64_t sizes[4] = {(int64_t)hidden * (dim + 1), hidden, (int64_t)dim * hidden, dim};
-  if (!variational_bound(gradients, weights, dim, hidden, x0, count, steps, scale, noise_scale, constant, seed, step, 0,
+  if (!variational_bound(gradients, weights, dim, hidden, x0, count, steps, constant, terminal, seed, step, 0,
                          threads))
     return false;
   const float bound = gradients[2 * (sizes[0] + sizes[1] + sizes[2] + sizes[3])];

@@ -10,7 +10,7 @@ from kernels.training_step import AdamW, Steps
 from kernels.variational_bound import variational_bound
 
 
-def training_step(pair: MLPPair, x0: Tensor, betas: Tensor, adamw: AdamW, seed: int) -> Steps:
+def training_step(pair: MLPPair, x0: Tensor, betas: Tensor, adamw: AdamW, seed: int, closed_form: bool) -> Steps:
     """Prepare steps; see kernels.training_step."""
     beta1, beta2 = adamw.betas
 
@@ -19,7 +19,9 @@ def training_step(pair: MLPPair, x0: Tensor, betas: Tensor, adamw: AdamW, seed: 
     def run(iteration: int) -> float:
         nonlocal done
         with torch.enable_grad():
-            bound = variational_bound(pair, x0, betas, seed=seed, step=iteration, backend="reference")
+            bound = variational_bound(
+                pair, x0, betas, seed=seed, step=iteration, closed_form=closed_form, backend="reference"
+            )
             gradients = torch.autograd.grad(bound, pair.tensors)
         if math.isfinite(value := bound.item()):
             with torch.no_grad():

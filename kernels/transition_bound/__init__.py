@@ -3,6 +3,9 @@
 With z = (x_{t-1} - mean) / std, for each element
 
     -log p = z^2 / 2 + log std + log(2 pi) / 2,   d / d mean = -z / std,   d / d std = (1 - z^2) / std
+
+In closed form x_{t-1} is the mean of q(x_{t-1} | x_t, x_0), and z^2 + variance / std^2 stands for z^2: that is the
+expectation over q, and less q's entropy it is KL(q || p) (Ho 2020, Eq. 5).
 """
 
 from torch import Tensor
@@ -11,14 +14,18 @@ from kernels import arguments, autograd, backends
 from kernels.modes import arithmetic
 
 
-def transition_bound(previous: Tensor, mean: Tensor, std: Tensor, *, backend: str | None = None) -> Tensor:
-    """The mean over all elements of -log N(x_{t-1}; mean, std^2), differentiable in mean and std.
+def transition_bound(
+    previous: Tensor, mean: Tensor, std: Tensor, *, variance: Tensor | None = None, backend: str | None = None
+) -> Tensor:
+    """The mean over all elements of E[-log N(x_{t-1}; mean, std^2)], differentiable in mean and std.
 
     It can be differentiated once, and on the reference any number of times.
 
     Args:
-        previous: x_{t-1}, any shape, float32 (any floating dtype on the reference); not differentiable.
+        previous: x_{t-1}, or its mean where there is a variance; any shape, float32 (any floating dtype on the
+            reference); not differentiable.
         mean, std: of p(x_{t-1} | x_t), the shape, dtype and device of `previous`; std > 0.
+        variance: of x_{t-1} given x_t and x_0, as `previous`; None is 0.
         backend: a name, or None for the best that the dtype and the device allow.
 
     Returns:
@@ -27,15 +34,20 @@ def transition_bound(previous: Tensor, mean: Tensor, std: Tensor, *, backend: st
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
     """
-    arguments.elements({"previous": previous, "mean": mean, "std": std})
+    given = {"previous": previous} if variance is None else {"previous": previous, "variance": variance}
+    arguments.elements({**given, "mean": mean, "std": std})
     chosen = backends.choose(backend, previous.device.type, previous.dtype)
-    if previous.requires_grad:
-        raise ValueError("previous requires grad, but the bound is differentiable in mean and std only: detach it")
+    for name, x in given.items():
+        if x.requires_grad:
+            raise ValueError(f"{name} requires grad, but the bound is differentiable in mean and std only: detach it")
     chosen.check_dtype("previous", previous.dtype)
     implementation = chosen.implementation("transition_bound")
     if chosen.by_autograd:
-        return implementation.transition_bound(previous, mean, std)
+        return implementation.transition_bound(previous, mean, std, variance)
     with arithmetic(previous.device.type):
-        flat = (x.detach().resolve_neg().contiguous().view(-1) for x in (previous, mean, std))
+        flat = (
+            None if x is None else x.detach().resolve_neg().contiguous().view(-1)
+            for x in (previous, mean, std, variance)
+        )
         bound, gradients = implementation.bound_and_gradients(*flat)
     return autograd.attach(bound, gradients, (mean, std))

@@ -8,7 +8,8 @@ from kernels.transition_bound import vectorized
 kernel = Kernel(vectorized.bound_and_gradients, dynamic=True)
 
 
-def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor]:
     """As vectorized.bound_and_gradients."""
+    tensors = (previous, mean, std) if variance is None else (previous, mean, std, variance)
     # a kernel compiled for one element would be for one element only
-    return (kernel if len(mean) > 1 else vectorized.bound_and_gradients)(previous, mean, std)
+    return (kernel if len(mean) > 1 else vectorized.bound_and_gradients)(*tensors)

@@ -4,6 +4,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 
-def transition_bound(previous: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def transition_bound(previous: Tensor, mean: Tensor, std: Tensor, variance: Tensor | None) -> Tensor:
     """E[-log p(x_{t-1} | x_t)] in nats, E the mean over all elements of tensors of any shape and floating dtype."""
-    return -Normal(mean, std).log_prob(previous).mean()
+    at_mean = -Normal(mean, std).log_prob(previous).mean()
+    return at_mean if variance is None else at_mean + (variance / (2 * std**2)).mean()

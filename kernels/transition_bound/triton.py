@@ -20,8 +20,9 @@ BLOCK = 1024
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def transition_kernel(
-    previous_ptr, mean_ptr, std_ptr, d_mean_ptr, d_std_ptr, partial_ptr, size, weight, BLOCK: tl.constexpr
-):
+    previous_ptr, mean_ptr, std_ptr, variance_ptr, d_mean_ptr, d_std_ptr, partial_ptr, size, weight,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
     """`weight` is 1 / size; each program writes its sum of the terms to partial."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = at < size
@@ -29,12 +30,18 @@ def transition_kernel(
     inverse = tl.div_rn(1.0, std)
     z = (tl.load(mean_ptr + at, mask=mask, other=0.0) - tl.load(previous_ptr + at, mask=mask, other=0.0)) * inverse
     tl.store(d_mean_ptr + at, z * (inverse * weight), mask=mask)
-    tl.store(d_std_ptr + at, tl.fma(minus(z), z, 1.0) * (inverse * weight), mask=mask)
+    spread = 0.0
+    if variance_ptr is not None:
+        spread = tl.load(variance_ptr + at, mask=mask, other=0.0) * inverse * inverse
+    tl.store(d_std_ptr + at, tl.fma(minus(z), z, 1.0 - spread) * (inverse * weight), mask=mask)
     log_std = tl.where(std > 0, log(tl.where(std > 0, std, 1.0)), float("nan"))
-    tl.store(partial_ptr + tl.program_id(0), tl.sum(tl.where(mask, tl.fma(0.5 * z, z, log_std), 0.0)))
+    term = tl.fma(0.5 * z, z, log_std)
+    if variance_ptr is not None:
+        term = tl.fma(spread, 0.5, term)
+    tl.store(partial_ptr + tl.program_id(0), tl.sum(tl.where(mask, term, 0.0)))
 
 
-def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor]:
     """The bound of tensors [n], 0-d, and its gradients with respect to mean and std, [2, n]."""
     size = len(mean)
     sizes.check_elements(size)
@@ -43,7 +50,8 @@ def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor) -> tuple[Te
     partial = mean.new_empty(programs)
     with launch.on(mean.device):
         transition_kernel[(programs,)](
-            previous, mean, std, *gradients, partial, size, 1 / size, BLOCK=BLOCK, **AS_WRITTEN
-        )
+            previous, mean, std, variance, *gradients, partial, size, 1 / size,
+            BLOCK=BLOCK, **AS_WRITTEN
+        )  # fmt: skip
     bound = partial.double().sum() / size + 0.5 * math.log(2 * math.pi)
     return bound.float(), gradients

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 
-def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+def bound_and_gradients(
+    previous: Tensor, mean: Tensor, std: Tensor, variance: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The bound of tensors [n], 0-d, and its gradients with respect to mean and std, [2, n]."""
     inverse = 1 / std
     z = (previous - mean) * inverse
-    terms = 0.5 * z * z + torch.log(std)
+    square = z * z if variance is None else z * z + variance * (inverse * inverse)
+    terms = 0.5 * square + torch.log(std)
     scaled = inverse * (1 / len(z))
-    return terms.mean() + 0.5 * math.log(2 * math.pi), torch.stack((-z * scaled, (1 - z * z) * scaled))
+    return terms.mean() + 0.5 * math.log(2 * math.pi), torch.stack((-z * scaled, (1 - square) * scaled))

@@ -17,19 +17,45 @@ def std_above_floor(s):
 
 
 @triton.jit
-def std(s):
-    """max(softplus(s), STD_FLOOR)."""
+def load_tables(skip_ptr, out_ptr, scale_ptr, t, TABLES: tl.constexpr):
+    """skip, out and scale of a step, counted from 0; those of the tutorial for a network without TABLES."""
+    if TABLES:
+        return tl.load(skip_ptr + t), tl.load(out_ptr + t), tl.load(scale_ptr + t)
+    else:
+        return 0.0, 1.0, 1.0
+
+
+@triton.jit
+def mean(x, f, tables, TABLES: tl.constexpr):
+    """The mean from the network's output f at x."""
+    if TABLES:
+        return tl.fma(x, tables[0], f * tables[1])
+    else:
+        return f
+
+
+@triton.jit
+def std(s, tables, TABLES: tl.constexpr):
+    """max(softplus(s), STD_FLOOR), the softplus times the table's scale."""
     softplus, e = std_above_floor(s)
+    if TABLES:
+        softplus = softplus * tables[2]
     return maximum(softplus, STD_FLOOR)
 
 
 @triton.jit
-def term(previous, eps, mean, s):
-    """std, the term of the bound without log std, and its gradients with respect to the mean and to s."""
+def term(previous, eps, x, f, s, tables, TABLES: tl.constexpr):
+    """std, the term of the bound without log std, and its gradients with respect to f and to s."""
     softplus, e = std_above_floor(s)
-    value = maximum(softplus, STD_FLOOR)
     slope = tl.where(s >= 0, 1.0, e) * reciprocal(1 + e)
+    if TABLES:
+        softplus = softplus * tables[2]
+        slope = slope * tables[2]
+    value = maximum(softplus, STD_FLOOR)
     inverse = reciprocal(value)
-    z = (mean - previous) * inverse
+    z = (mean(x, f, tables, TABLES) - previous) * inverse
+    g_mean = z * inverse
+    if TABLES:
+        g_mean = g_mean * tables[1]
     slope = tl.where(softplus > STD_FLOOR, slope * inverse, 0.0)
-    return value, 0.5 * tl.fma(z, z, minus(eps * eps)), z * inverse, tl.fma(minus(z * z), slope, slope)
+    return value, 0.5 * tl.fma(z, z, minus(eps * eps)), g_mean, tl.fma(minus(z * z), slope, slope)

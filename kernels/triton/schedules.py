@@ -5,8 +5,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from kernels import schedules
+from kernels.networks import StepTables
 from kernels.schedules import Steps, per_schedule
 from kernels.triton import sizes
 
@@ -22,6 +24,14 @@ def steps(betas: Tensor, device: torch.device) -> Steps:
 def times(steps: int, device: torch.device) -> Tensor:
     """Return t / (T + 1) of every step, padded likewise."""
     return schedules.times(steps, _padded(steps)).to(device)
+
+
+def tables(steps: int, found: StepTables | None, device: torch.device) -> tuple[Tensor | None, ...]:
+    """Return time, skip, out and scale of every step, padded likewise; without tables the tutorial's time alone."""
+    if found is None:
+        return times(steps, device), None, None, None
+    padded = [functional.pad(table.detach(), (0, _padded(steps) - steps)) for table in found]
+    return padded[3], *padded[:3]
 
 
 def _padded(steps: int) -> int:

@@ -18,13 +18,13 @@ def refuses(dim: int, hidden: int) -> str | None:
     )
 
 
-def is_unrolled(dim: int, hidden: int) -> bool:
+def is_unrolled(dim: int, hidden: int, tables: bool = False) -> bool:
     """Return whether a kernel keeps a network in the registers of each thread (see unrolled.py, else wide.py).
 
-    The limit is 255 registers a thread: D * H = 12 takes them all, without a spill. Code, and the time to compile it,
-    grow with D (D = 3: 10 s, D = 8: 40 s).
+    The limit is 255 registers a thread: D * H = 12 takes them all, without a spill, and with tables by step 10. Code,
+    and the time to compile it, grow with D (D = 3: 10 s, D = 8: 40 s).
     """
-    return dim <= 3 and dim * hidden <= 12
+    return dim <= 3 and dim * hidden <= (10 if tables else 12)
 
 
 def wide_sizes(dim: int, hidden: int) -> dict[str, int]:

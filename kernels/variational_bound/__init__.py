@@ -20,6 +20,9 @@ def variational_bound(
     seed: int = 0,
     step: int | Tensor = 0,
     first: int = 0,
+    closed_form: bool = False,
+    draws: int | None = None,
+    condition: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
     """The bound, differentiable in the parameters of the network: once, and on the reference any number of times.
@@ -32,6 +35,11 @@ def variational_bound(
             reference only.
         betas: [T], each in (0, 1); not to be changed in place.
         seed, step, first: place in the noise stream; `first` is the stream's index of row 0.
+        closed_form: take the expectation over x_{t-1}, given x_t and x_0, instead of a sample: KL divergences (Ho 2020,
+            Eq. 5). The same on average; each term has less noise, but that of Eq. 3 cancels between the terms.
+        draws: how many of the T terms to draw for each sample, with their states from the closed form of q(x_t | x_0):
+            an unbiased estimate, for networks that are called. None is all of them, on one trajectory.
+        condition: [N, C], for a network that takes it.
         backend: a name, or None for the best that the network, its dtype and the device allow.
 
     Returns:
@@ -44,14 +52,22 @@ def variational_bound(
     pair, place = networks.describe(network), Place(seed, step, first)
     known = pair or networks.called(network, x0.device, x0.dtype)
     chosen = _choose(known, x0, backend)
-    if chosen.holds(pair, "variational_bound"):
-        found = bound_and_gradients(pair, x0, betas, place, chosen.name)
+    if pair is not None:
+        pair.check_steps(len(betas))
+    if draws is not None:
+        draws = arguments.integer("draws", draws, 1, 2**24)
+    elif condition is None and chosen.holds(pair, "variational_bound", closed_form):
+        found = bound_and_gradients(pair, x0, betas, place, closed_form, chosen.name)
         return autograd.attach(found[-1], found[:-1], pair.tensors)
-    called = known if isinstance(known, Called) else networks.called(network)
     place = _checked(x0, betas, place, chosen)
+    called = (known if isinstance(known, Called) else networks.called(network)).given(condition, len(x0))
     if chosen.by_autograd:
-        return chosen.implementation("variational_bound").variational_bound(called, x0, betas, place)
-    return unfused.variational_bound(called, x0, betas, place, chosen.name)
+        return chosen.implementation("variational_bound").variational_bound(
+            called, x0, betas, place, closed_form, draws
+        )
+    if draws is not None:
+        return unfused.drawn_bound(called, x0, betas, draws, place, closed_form, chosen.name)
+    return unfused.variational_bound(called, x0, betas, place, closed_form, chosen.name)
 
 
 def accumulate_gradients(
@@ -62,6 +78,9 @@ def accumulate_gradients(
     seed: int = 0,
     step: int | Tensor = 0,
     first: int = 0,
+    closed_form: bool = False,
+    draws: int | None = None,
+    condition: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
     """Return the bound, detached, and add its gradients to the `grad` of the network's parameters.
@@ -72,12 +91,24 @@ def accumulate_gradients(
     arguments.floating("x0", x0)
     pair = networks.describe(network)
     chosen = _choose(pair or networks.called(network, x0.device, x0.dtype), x0, backend)
-    if chosen.holds(pair, "variational_bound") and all(map(autograd.accumulates_plainly, pair.tensors)):
-        found = bound_and_gradients(pair, x0, betas, Place(seed, step, first), chosen.name)
+    fused = draws is None and condition is None and chosen.holds(pair, "variational_bound", closed_form)
+    if fused and pair is not None and all(map(autograd.accumulates_plainly, pair.tensors)):
+        found = bound_and_gradients(pair, x0, betas, Place(seed, step, first), closed_form, chosen.name)
         autograd.accumulate(pair.tensors, autograd.split(found[:-1], pair.tensors))
         return found[-1]
     with torch.inference_mode(False), torch.enable_grad():
-        bound = variational_bound(network, x0, betas, seed=seed, step=step, first=first, backend=backend)
+        bound = variational_bound(
+            network,
+            x0,
+            betas,
+            seed=seed,
+            step=step,
+            first=first,
+            closed_form=closed_form,
+            draws=draws,
+            condition=condition,
+            backend=backend,
+        )
         if bound.requires_grad:
             bound.backward()
     return bound.detach()
@@ -101,12 +132,14 @@ def _checked(x0: Tensor, betas: Tensor, place: Place, backend: Backend) -> Place
     return place.checked(x0.shape[0], x0.device)
 
 
-def _like_found(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, backend: str) -> Tensor:
+def _like_found(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, closed_form: bool, backend: str) -> Tensor:
     return x0.new_empty(sum(w.numel() for w in pair.tensors) + 1)
 
 
-@operator(f"{PAIR}, Tensor x0, Tensor betas, {PLACE}, str backend", _like_found)
-def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, backend: str) -> Tensor:
+@operator(f"{PAIR}, Tensor x0, Tensor betas, {PLACE}, bool closed_form, str backend", _like_found)
+def bound_and_gradients(
+    pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, closed_form: bool, backend: str
+) -> Tensor:
     """The gradient of every tensor of a pair that the backend holds, flat in their order, then the bound: [P + 1]."""
     chosen = backends.get(backend)
     place = _checked(x0, betas, place, chosen)
@@ -114,4 +147,6 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, 
         raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
     implementation = chosen.implementation("variational_bound")
     with arithmetic(x0.device.type):
-        return implementation.bound_and_gradients(pair, x0.resolve_neg().contiguous(), betas, place)
+        return implementation.bound_and_gradients(
+            pair, x0.resolve_neg().contiguous(), betas, place, *([True] if closed_form else [])
+        )

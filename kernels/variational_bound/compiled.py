@@ -52,7 +52,8 @@ def bound_tile_unrolled(
         return [rows[:, d] for d in range(dim)]
 
     inputs = elements(states[1:])
-    networks = (weights[:4], weights[4:])
+    networks = (weights[:4], weights[4:8])
+    tables = [table.reshape(-1, 1) for table in weights[8:]]
     active: list[list[Tensor]] = []
     outputs: list[list[Tensor]] = []
     for w1, b1, w2, b2 in networks:
@@ -68,8 +69,9 @@ def bound_tile_unrolled(
         outputs.append(out)
 
     terms, slopes = [], []
-    for previous, drawn, mean, s in zip(elements(states[:4]), elements(eps), *outputs, strict=True):
-        term, *slope = gaussian.term(previous, drawn, mean, s, gaussian.std_inlined)
+    for d, (previous, drawn) in enumerate(zip(elements(states[:4]), elements(eps), strict=True)):
+        f, s = (out[d] for out in outputs)
+        term, *slope = gaussian.term(previous, drawn, inputs[d], f, s, gaussian.std_inlined, *tables)
         terms.append(term * mask)
         slopes.append([g * mask for g in slope])
 
@@ -109,10 +111,10 @@ unrolled = Kernel(bound_tile_unrolled, realize_opcount_threshold=60, realize_rea
 matrix = Kernel(vectorized.bound_tile)
 
 
-def bound_tile(x: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+def bound_tile(*arguments: Tensor) -> tuple[Tensor, Tensor]:
     """As vectorized.bound_tile."""
-    *_, sample_mask, _, b1, _, _, _, _, _, _ = arguments
-    return (unrolled if is_unrolled(len(x) // len(sample_mask), len(b1)) else matrix)(x, *arguments)
+    x, sample_mask, b1 = arguments[0], arguments[8], arguments[10]
+    return (unrolled if is_unrolled(len(x) // len(sample_mask), len(b1)) else matrix)(*arguments)
 
 
 bound_and_gradients = functools.partial(vectorized.bound_and_gradients, normal_tile=normal_tile, bound_tile=bound_tile)

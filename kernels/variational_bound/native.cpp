@@ -26,22 +26,25 @@ constexpr int BLOCK = 64, STEPS = 4, COLUMNS = STEPS * BLOCK;
 constexpr int FLOAT_STEPS = 256;  // whose gradients are summed in float32, before they are added in float64
 
 struct Bound {
-  int64_t count, steps;
+  int64_t count;
   uint32_t first;
-  const float *x0, *scale, *noise_scale;
+  const float *x0;
+  Steps steps;
   Key key;
   Perceptron network[2];  // of the mean, of the std
   int dim, hidden;
+  double terminal;
   int weights() const { return hidden * (2 * dim + 2) + dim; }  // of one network
 };
 
 struct Tape {
-  float *x, *terms, *total, *lost, *eps, *features, *std;
+  float *x0, *x, *terms, *total, *lost, *eps, *features, *std;
   float *h[2], *g[2], *bias[2], *output[2], *first_layer[2], *last_layer[2];
   size_t sums_bytes;  // of both layers, one after the other
   Counter *counters;
   Tape(Scratch &s, const Bound &p) {
     const int dim = p.dim, hidden = p.hidden;
+    x0 = s.take<float>(dim * BLOCK);
     x = s.take<float>(dim * BLOCK);
     terms = s.take<float>(BLOCK);  // of four steps; of all; and what that sum has lost to rounding
     total = s.take<float>(BLOCK);
@@ -65,24 +68,43 @@ struct Tape {
 
 // One dimension of a step: rows of columns for the samples of a block.
 struct Row {
-  const float *before, *eps;
-  float *g_mean, *g_std, *std, *terms;
+  const float *x0, *before, *eps;
+  float *now, *g_mean, *g_std, *std, *terms;
 };
 
-template <class V> INLINE void gaussian(const Row &r, int v, V mean, V s) {
-  const V eps = load<V>(r.eps + v);
-  const auto std = std_and_slope(s);
-  const auto found = term(load<V>(r.before + v), mean, std.value);
-  store(r.g_mean + v, found.mean);
+// The term at x_t, t counted from 0, and its gradients with respect to the networks' outputs f and s. GENERAL is with tables
+// by step or in closed form; the tutorial's is neither, and keeps its registers.
+template <bool GENERAL, class V> INLINE void gaussian(const Steps &steps, int64_t t, const Row &r, int v, V x, V f, V s) {
+  const bool tables = GENERAL && steps.skip, closed_form = GENERAL && steps.of_data;
+  V mean = f;
+  auto std = softplus_and_slope(s);
+  if (tables) {
+    mean = fma(x, all<V>(steps.skip[t]), f * steps.out[t]);
+    std = {std.value * steps.std_scale[t], std.slope * steps.std_scale[t]};
+  }
+  std = above_floor(std);
+  Term<V> found;
+  V counted;
+  if (closed_form) {
+    const V previous = fma(load<V>(r.x0 + v), all<V>(steps.of_data[t]), x * steps.of_state[t]);
+    found = term(previous, mean, std.value, all<V>(steps.variance[t]));
+    counted = found.twice - (t == 0 ? 0.f : 1.f);
+  } else {
+    const V eps = load<V>(r.eps + v);
+    found = term(load<V>(r.before + v), mean, std.value);
+    counted = fma(eps * -1.f, eps, found.twice);
+  }
+  store(r.g_mean + v, tables ? found.mean * steps.out[t] : found.mean);
   store(r.g_std + v, found.std * std.slope);
   store(r.std + v, std.value);
-  store(r.terms + v, load<V>(r.terms + v) + fma(eps * -1.f, eps, found.twice));
+  store(r.terms + v, load<V>(r.terms + v) + counted);
 }
 
-__attribute__((noinline)) void gaussians(const Row &r, const float *mean, const float *s, int n) {
+template <bool GENERAL>
+__attribute__((noinline)) void gaussians(const Steps &steps, int64_t t, const Row &r, const float *f, const float *s, int n) {
   columns<Four>(n, [&](auto vector, int v) {
     typedef decltype(vector) V;
-    gaussian(r, v, load<V>(mean + v), load<V>(s + v));
+    gaussian<GENERAL>(steps, t, r, v, load<V>(r.now + v), load<V>(f + v), load<V>(s + v));
   });
 }
 
@@ -90,19 +112,21 @@ template <class V> INLINE V next_x(V before, V eps, float scale, float noise_sca
   return fma(before, all<V>(scale), eps * noise_scale);
 }
 
+template <bool GENERAL>
 __attribute__((noinline)) void step_of_one(const Bound &p, const Tape &tape, const Row &r, int64_t t, int column, int n) {
   columns<Four>(n, [&](auto vector, int v) {
     typedef decltype(vector) V;
-    const V x = next_x(load<V>(r.before + v), load<V>(r.eps + v), p.scale[t], p.noise_scale[t]);
-    store(tape.features + column + v, x);
+    const V x = next_x(load<V>(r.before + v), load<V>(r.eps + v), p.steps.scale[t], p.steps.noise_scale[t]);
+    store(r.now + v, x);
     const V mean = output(p.network[0], x, tape.bias[0], tape.h[0] + column + v, COLUMNS);
     const V s = output(p.network[1], x, tape.bias[1], tape.h[1] + column + v, COLUMNS);
-    gaussian(r, v, mean, s);
+    gaussian<GENERAL>(p.steps, t, r, v, x, mean, s);
   });
 }
 
 // Steps t + 1 ... t + steps of a block, forward.
 void walk(const Bound &p, const Tape &tape, int64_t t, int steps, const float time[STEPS], int n) {
+  const bool general = p.steps.skip || p.steps.of_data;
   draw_block(tape.counters, p.key, t / STEPS, p.dim, BLOCK, n, tape.eps);
   for (int i = 0; i < steps; i++) {
     const int column = i * BLOCK;
@@ -110,11 +134,11 @@ void walk(const Bound &p, const Tape &tape, int64_t t, int steps, const float ti
     const auto row = [&](int d) {
       const int at = d * COLUMNS + column;
       const float *before = i == 0 ? tape.x + d * BLOCK : tape.features + at - BLOCK;
-      return Row{before, tape.eps + at, tape.g[0] + at, tape.g[1] + at, tape.std + at, tape.terms};
+      return Row{tape.x0 + d * BLOCK, before, tape.eps + at, now + d * COLUMNS, tape.g[0] + at, tape.g[1] + at, tape.std + at, tape.terms};
     };
     for (int k = 0; k < 2; k++) bias_at(p.network[k], time[i], tape.bias[k]);
     if (p.dim == 1) {
-      step_of_one(p, tape, row(0), t + i, column, n);
+      (general ? step_of_one<true> : step_of_one<false>)(p, tape, row(0), t + i, column, n);
       continue;
     }
     for (int d = 0; d < p.dim; d++) {
@@ -122,13 +146,13 @@ void walk(const Bound &p, const Tape &tape, int64_t t, int steps, const float ti
       columns<Two>(n, [&](auto vector, int v) {
         typedef decltype(vector) V;
         const V before = load<V>(r.before + v), eps = load<V>(r.eps + v);
-        store(now + d * COLUMNS + v, next_x(before, eps, p.scale[t + i], p.noise_scale[t + i]));
+        store(now + d * COLUMNS + v, next_x(before, eps, p.steps.scale[t + i], p.steps.noise_scale[t + i]));
       });
     }
     columns<Two>(n, [&](auto vector, int v) { store(now + p.dim * COLUMNS + v, all<decltype(vector)>(time[i])); });
     for (int k = 0; k < 2; k++)
       outputs(p.network[k], now, COLUMNS, tape.bias[k], tape.h[k] + column, COLUMNS, tape.output[k], BLOCK, n);
-    for (int d = 0; d < p.dim; d++) gaussians(row(d), tape.output[0] + d * BLOCK, tape.output[1] + d * BLOCK, n);
+    for (int d = 0; d < p.dim; d++) (general ? gaussians<true> : gaussians<false>)(p.steps, t + i, row(d), tape.output[0] + d * BLOCK, tape.output[1] + d * BLOCK, n);
   }
   columns<Two>(n, [&](auto vector, int v) {
     typedef decltype(vector) V;
@@ -255,23 +279,24 @@ bool block(const Bound &p, int64_t begins, double *total) {
   const int n = (int)(p.count - begins < BLOCK ? p.count - begins : BLOCK), dim = p.dim;
   begin_block(tape.counters, p.key, p.first + (uint32_t)begins, dim, BLOCK, n);
   for (int d = 0; d < dim; d++)
-    for (int m = 0; m < BLOCK; m++) tape.x[d * BLOCK + m] = m < n ? p.x0[(begins + m) * dim + d] : 0;
+    for (int m = 0; m < BLOCK; m++) tape.x[d * BLOCK + m] = tape.x0[d * BLOCK + m] = m < n ? p.x0[(begins + m) * dim + d] : 0;
   for (int m = 0; m < BLOCK; m++) tape.terms[m] = tape.total[m] = tape.lost[m] = 0;
   for (int k = 0; k < 2; k++) {
     memset(tape.first_layer[k], 0, tape.sums_bytes);
     for (int m = 0; m < COLUMNS; m++) tape.h[k][p.hidden * COLUMNS + m] = tape.features[(dim + 1) * COLUMNS + m] = 1;
   }
-  for (int64_t t = 0; t < p.steps; t += STEPS) {
-    const int steps = (int)(p.steps - t < STEPS ? p.steps - t : STEPS);
-    float time[STEPS];
-    for (int i = 0; i < STEPS; i++) time[i] = time_of(t + i + 1, p.steps);
+  for (int64_t t = 0; t < p.steps.count; t += STEPS) {
+    const int steps = (int)(p.steps.count - t < STEPS ? p.steps.count - t : STEPS);
+    float time[STEPS] = {};
+    for (int i = 0; i < steps; i++) time[i] = p.steps.time_at(t + i + 1);
     walk(p, tape, t, steps, time, n);
     gradients(p, tape, steps, time, n);
-    if ((t + STEPS) % FLOAT_STEPS == 0 || t + STEPS >= p.steps) add_sums(p, tape, total);
+    if ((t + STEPS) % FLOAT_STEPS == 0 || t + STEPS >= p.steps.count) add_sums(p, tape, total);
   }
   for (int m = 0; m < n; m++) {
     double terms = (double)tape.total[m] - tape.lost[m];
-    for (int d = 0; d < dim; d++) terms += (double)tape.x[d * BLOCK + m] * tape.x[d * BLOCK + m];
+    const float *end = p.steps.of_data ? tape.x0 : tape.x;  // the square of x_T, or its expectation's part that has x_0
+    for (int d = 0; d < dim; d++) terms += p.terminal * end[d * BLOCK + m] * end[d * BLOCK + m];
     total[2 * p.weights()] += terms;
   }
   return true;
@@ -280,11 +305,11 @@ bool block(const Bound &p, int64_t begins, double *total) {
 }  // namespace
 
 extern "C" bool variational_bound(float *out, const float *const *weights, int dim, int hidden, const float *x0,
-                                  int64_t count, int64_t steps, const float *scale, const float *noise_scale,
-                                  double constant, uint64_t seed, uint32_t step, uint32_t first, int threads) {
-  Bound p{count, steps, first, x0, scale, noise_scale, key_of(seed, step, FORWARD), {}, dim, hidden};
+                                  int64_t count, const Steps *steps, double constant, double terminal, uint64_t seed,
+                                  uint32_t step, uint32_t first, int threads) {
+  Bound p{count, first, x0, *steps, key_of(seed, step, FORWARD), {}, dim, hidden, terminal};
   for (int k = 0; k < 2; k++, weights += 4)
-    p.network[k] = {weights[0], weights[1], weights[2], weights[3], dim, hidden, dim, dim + 1};
+    p.network[k] = {weights[0], weights[1], weights[2], weights[3], dim, hidden, dim, dim + 1, RELU};
   // runs of blocks, each summed in order: few enough that their sums do not grow with N
   const int64_t size = 2 * p.weights() + 1, blocks = (count + BLOCK - 1) / BLOCK, most = 1 + (1 << 22) / size;
   int64_t runs = blocks < 256 ? blocks : 256;
@@ -300,7 +325,7 @@ extern "C" bool variational_bound(float *out, const float *const *weights, int d
   for (int64_t w = 0; w < size; w++) {
     double sum = 0;
     for (int64_t i = 0; i < runs; i++) sum += totals[i * size + w];
-    out[w] = (float)((w + 1 < size ? sum / elements : sum / 2 / elements + constant) / (double)(steps + 1));
+    out[w] = (float)((w + 1 < size ? sum / elements : sum / 2 / elements + constant) / (double)(steps->count + 1));
   }
   free(totals);
   return enough;

@@ -1,9 +1,10 @@
 #pragma once
-#include <stdint.h>
+#include "../native/steps.h"
 
 // out [P + 1]: the gradient of each weight, then the bound, of the mean over elements. weights: W1, b1, W2, b2 of the mean,
-// then of the std; x0 [count, dim]; scale, noise_scale [steps]; constant: what no weight changes, times T + 1.
+// then of the std; x0 [count, dim]; constant: what no weight changes, times T + 1; terminal: how often half of the square of
+// x_T is added to it, or in closed form that of x_0.
 // Returns whether there was enough memory.
 extern "C" bool variational_bound(float *out, const float *const *weights, int dim, int hidden, const float *x0,
-                                  int64_t count, int64_t steps, const float *scale, const float *noise_scale,
-                                  double constant, uint64_t seed, uint32_t step, uint32_t first, int threads);
+                                  int64_t count, const Steps *steps, double constant, double terminal, uint64_t seed,
+                                  uint32_t step, uint32_t first, int threads);

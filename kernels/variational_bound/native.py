@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor
 
-from kernels import schedules
-from kernels.native import call, networks
+from kernels.native import call, networks, steps
 from kernels.native.call import DOUBLE, FLAG, INT, LONG, POINTER, SEED, WORD
-from kernels.native.schedules import addresses
 from kernels.networks import MLPPair
 from kernels.place import Place
 
@@ -19,22 +17,22 @@ def operations(dim: int, hidden: int) -> int:
 
 _variational_bound = call.function(
     "variational_bound",
-    *(POINTER, POINTER, INT, INT, POINTER, LONG, LONG),
-    *(POINTER, POINTER, DOUBLE, SEED, WORD, WORD, INT),
+    *(POINTER, POINTER, INT, INT, POINTER, LONG),
+    *(POINTER, DOUBLE, DOUBLE, SEED, WORD, WORD, INT),
     result=FLAG,
 )
 
 
-def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) -> Tensor:
+def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, closed_form: bool = False) -> Tensor:
     """The gradient of every weight, flat in the order of the pair's tensors, then the bound: [P + 1]."""
     values = pair.values
-    (count, dim), steps, hidden = x0.shape, betas.shape[0], values[1].numel()
+    (count, dim), hidden = x0.shape, values[1].numel()
     out = torch.empty(2 * (hidden * (2 * dim + 2) + dim) + 1, dtype=torch.float32, device=x0.device)
-    constant = float(schedules.bound_constant(betas, x0.device))
+    form = steps.of_bound(pair, betas, closed_form)
     seed, step, first = place
     enough = _variational_bound(
-        *(out.data_ptr(), networks.addresses(values), dim, hidden, x0.data_ptr(), count, steps),
-        *(*addresses(betas), constant, seed, int(step), first, torch.get_num_threads()),
+        *(out.data_ptr(), networks.addresses(values), dim, hidden, x0.data_ptr(), count),
+        *(*form.arguments, seed, int(step), first, torch.get_num_threads()),
     )
     call.check_memory(enough)
     return out

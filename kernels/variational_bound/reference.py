@@ -1,12 +1,15 @@
 """The variational bound as the tutorial writes it: a loop over t with torch.distributions, gradients by autograd."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Normal, kl_divergence
 
 from kernels import noise
 from kernels.networks import Called, Network
 from kernels.place import Place
+from kernels.variational_bound import drawn
 
 
 def bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor | None = None) -> Tensor:
@@ -34,8 +37,74 @@ def bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor | None = None
     return loss / (steps + 1)
 
 
-def variational_bound(network: Called, x0: Tensor, betas: Tensor, place: Place) -> Tensor:
+def closed_form_bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor) -> Tensor:
+    """(KL(q(x_T | x_0) || N(0, 1)) + sum_{t>1} KL(q(x_{t-1} | x_t, x_0) || p) - log p(x_0 | x_1)) / (T + 1).
+
+    Ho 2020, Eq. 5, scaled as Eq. 3 and equal to it on average. Arguments and result as of `bound`.
+    """
+    steps, x, loss = len(betas), x0, torch.zeros((), dtype=x0.dtype, device=x0.device)
+    alpha_bars, before = torch.cumprod(1 - betas, 0), torch.ones((), dtype=betas.dtype, device=betas.device)
+    for t in range(1, steps + 1):
+        beta, alpha_bar = betas[t - 1], alpha_bars[t - 1]
+        x = torch.sqrt(1 - beta).to(x0.dtype) * x + torch.sqrt(beta).to(x0.dtype) * eps[t - 1]
+        p = Normal(*network(x, x.new_full((len(x), 1), t / (steps + 1))))
+        if t == 1:
+            loss = loss - p.log_prob(x0).mean()
+        else:
+            of_data, of_state = (
+                before.sqrt() * beta / (1 - alpha_bar),
+                (1 - beta).sqrt() * (1 - before) / (1 - alpha_bar),
+            )
+            variance = beta * (1 - before) / (1 - alpha_bar)
+            q = Normal(of_data.to(x0.dtype) * x0 + of_state.to(x0.dtype) * x, variance.sqrt().to(x0.dtype).expand_as(x))
+            loss = loss + kl_divergence(q, p).mean()
+        before = alpha_bar
+    q = Normal(before.sqrt().to(x0.dtype) * x0, torch.sqrt(1 - before).to(x0.dtype).expand_as(x0))
+    loss = loss + kl_divergence(q, Normal(torch.zeros_like(x), torch.ones_like(x))).mean()
+    return loss / (steps + 1)
+
+
+def drawn_bound(network: Network, x0: Tensor, betas: Tensor, times: Tensor, eps: Tensor, closed_form: bool) -> Tensor:
+    """The same from some of the terms: T times the mean of those at `times` for the sum of all.
+
+    Args:
+        times: [draws, N], from 1 to T.
+        eps: noise of x_t, [draws, N, D]; for Eq. 3 [2, draws, N, D], of x_{t-1} and then of x_t.
+    """
+    steps, beta = len(betas), betas.double()
+    alpha_bar = torch.cumprod(1 - beta, 0)
+    before = torch.cat((torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]))
+    of_data, of_state = before.sqrt() * beta / (1 - alpha_bar), (1 - beta).sqrt() * (1 - before) / (1 - alpha_bar)
+    variance = beta * (1 - before) / (1 - alpha_bar)
+    terms = []
+    for k, t in enumerate(times):
+
+        def at(values: Tensor, t: Tensor = t) -> Tensor:  # [T] -> [N, 1], those of each row's step
+            return values.to(x0.device)[t - 1].unsqueeze(1).to(x0.dtype)
+
+        if closed_form:
+            x = at(alpha_bar.sqrt()) * x0 + at((1 - alpha_bar).sqrt()) * eps[k]
+            q = at(of_data) * x0 + at(of_state) * x
+            counted = 0.5 * torch.log(2 * math.pi * math.e * at(beta))
+        else:
+            q = at(before.sqrt()) * x0 + at((1 - before).sqrt()) * eps[0, k]
+            x = at((1 - beta).sqrt()) * q + at(beta.sqrt()) * eps[1, k]
+            counted = -Normal(at((1 - beta).sqrt()) * q, at(beta.sqrt())).log_prob(x)
+        p = Normal(*network(x, t.unsqueeze(1).to(x0.dtype) / (steps + 1)))
+        spread = at(variance) / (2 * p.stddev**2) if closed_form else 0.0
+        terms.append((spread - p.log_prob(q) - counted).mean())
+    terminal = 0.5 * (math.log(2 * math.pi) + alpha_bar[-1] * x0.square().mean() + 1 - alpha_bar[-1])
+    return (steps * torch.stack(terms).mean() + terminal.to(x0.dtype)) / (steps + 1)
+
+
+def variational_bound(
+    network: Called, x0: Tensor, betas: Tensor, place: Place, closed_form: bool, draws: int | None
+) -> Tensor:
     """The same on the noise of the stream."""
     count, dim = x0.shape
+    if draws is not None:
+        times = drawn.times(count, draws, len(betas), place, x0.device)
+        eps = drawn.normals(count, dim, draws, place, closed_form, x0.device, "reference")
+        return drawn_bound(network, x0, betas, times, eps.to(x0.dtype), closed_form)
     eps = noise.normal(count, dim, len(betas), **place._asdict(), device=x0.device, backend="reference")
-    return bound(network, x0, betas, eps.to(x0.dtype))
+    return (closed_form_bound if closed_form else bound)(network, x0, betas, eps.to(x0.dtype))

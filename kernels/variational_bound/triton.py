@@ -44,17 +44,17 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) 
     weights, (hidden,), steps, device = pair.values, pair.hidden[0], len(betas), x0.device
     sizes.check_elements(count * dim)
     words, constants = launch.words_at(place), schedules.steps(betas, device)
-    time, size = schedules.times(steps, device), sum(w.numel() for w in weights)
+    tables, size = schedules.tables(steps, pair.tables, device), sum(w.numel() for w in weights)
     most = launch.warps(device)
     grid: tuple[int, ...]
     with launch.on(device):
-        if sizes.is_unrolled(dim, hidden):
+        if sizes.is_unrolled(dim, hidden, pair.tables is not None):
             groups = 1 if count >= sizes.MANY else sizes.LANES
             block = sizes.LANES // groups
             grid = (min(triton.cdiv(count, block), most),)
             partial = torch.empty(size + 1, grid[0], dtype=torch.float32, device=device)
             unrolled_kernel[grid](
-                x0, partial, constants.scale, constants.noise_scale, time, constants.factor, *weights, count, steps,
+                x0, partial, constants.scale, constants.noise_scale, constants.factor, *tables, *weights, count, steps,
                 **words, D=dim, H=hidden, BLOCK_N=block, GROUPS=groups, **OPTIONS
             )  # fmt: skip
         else:
@@ -65,7 +65,7 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) 
             grid = (blocks, triton.cdiv(all_groups, segment))
             partial = torch.empty(size + 1, grid[0] * grid[1], dtype=torch.float32, device=device)
             wide_kernel[grid](
-                x0, partial, constants.scale, constants.noise_scale, time, *weights, count, steps, segment,
+                x0, partial, constants.scale, constants.noise_scale, *tables, *weights, count, steps, segment,
                 **words, **wide, **OPTIONS
             )  # fmt: skip
         found = torch.empty(size + 1, dtype=torch.float32, device=device)

@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 
 from kernels.triton.elementary import log, maximum
-from kernels.triton.gaussian import term
+from kernels.triton.gaussian import load_tables, term
 from kernels.triton.launch import UNSPECIALIZED
 from kernels.triton.noise import normals, step_word
 from kernels.triton.unrolled import forward, load_network
@@ -122,12 +122,13 @@ def store_gradients(w1_ptr, stride, sums, network, D: tl.constexpr, H: tl.conste
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def unrolled_kernel(
-    x0_ptr, partial_ptr, scale_ptr, noise_scale_ptr, time_ptr, factor_ptr,
+    x0_ptr, partial_ptr, scale_ptr, noise_scale_ptr, factor_ptr, time_ptr, skip_ptr, out_table_ptr, std_scale_ptr,
     mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr,
     count, steps, first, step, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, GROUPS: tl.constexpr,
 ):  # fmt: skip
     """A column of partial [P + 1, programs]: sums over samples and steps."""
+    TABLES: tl.constexpr = skip_ptr is not None
     mean_network = load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H)
     std_network = load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H)
     mean_sums = no_sums(D, H, BLOCK_N, GROUPS)
@@ -171,12 +172,13 @@ def unrolled_kernel(
                 for d in tl.static_range(D):
                     noise = tl.load(noise_scale_ptr + t) * eps[d][i]
                     state = state + (tl.fma(previous[d], tl.load(scale_ptr + t), noise),)
-                mean, mean_hidden = forward(mean_network, state, time, D, H)
+                tables = load_tables(skip_ptr, out_table_ptr, std_scale_ptr, t, TABLES)
+                f, mean_hidden = forward(mean_network, state, time, D, H)
                 s, std_hidden = forward(std_network, state, time, D, H)
                 mean_g = ()
                 std_g = ()
                 for d in tl.static_range(D):
-                    std, value, g_mean, g_s = term(previous[d], eps[d][i], mean[d], s[d])
+                    std, value, g_mean, g_s = term(previous[d], eps[d][i], state[d], f[d], s[d], tables, TABLES)
                     loss += tl.where(mask, value, 0.0)
                     stds = stds + (tl.where(mask, std, 1.0),)
                     mean_g = mean_g + (tl.where(mask, g_mean, 0.0),)

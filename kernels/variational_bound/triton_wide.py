@@ -24,7 +24,7 @@ import triton
 import triton.language as tl
 
 from kernels.triton.elementary import log
-from kernels.triton.gaussian import term
+from kernels.triton.gaussian import load_tables, term
 from kernels.triton.launch import UNSPECIALIZED
 from kernels.triton.noise import normals, pick, step_word
 from kernels.triton.wide import forward, load_network
@@ -73,12 +73,13 @@ def store_gradients(w1_ptr, stride, sums, D: tl.constexpr, H: tl.constexpr, DIMS
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def wide_kernel(
-    x0_ptr, partial_ptr, scale_ptr, noise_scale_ptr, time_ptr,
+    x0_ptr, partial_ptr, scale_ptr, noise_scale_ptr, time_ptr, skip_ptr, out_table_ptr, std_scale_ptr,
     mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr,
     count, steps, segment, first, step, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, DIMS: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
     """A column of partial [P + 1, programs]: sums over samples and over `segment` groups of four steps."""
+    TABLES: tl.constexpr = skip_ptr is not None
     mean_network = load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H, DIMS, UNITS)
     std_network = load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H, DIMS, UNITS)
     mean_sums = no_sums(BLOCK_N, DIMS, UNITS)
@@ -103,9 +104,10 @@ def wide_kernel(
                 if group >= start:
                     time = tl.load(time_ptr + t)
                     mask = sample_mask & (t < steps)
-                    mean, mean_hidden = forward(mean_network, x, time)
+                    tables = load_tables(skip_ptr, out_table_ptr, std_scale_ptr, t, TABLES)
+                    f, mean_hidden = forward(mean_network, x, time)
                     s, std_hidden = forward(std_network, x, time)
-                    std, value, g_mean, g_s = term(previous, eps, mean, s)
+                    std, value, g_mean, g_s = term(previous, eps, x, f, s, tables, TABLES)
                     loss += tl.where(mask, value + log(std), 0.0)
                     g_mean = tl.where(mask, g_mean, 0.0)
                     g_s = tl.where(mask, g_s, 0.0)

@@ -44,7 +44,8 @@ def bound_tile(
         scale, noise_scale, factor, decay: see chain.Chain.
         time, step_mask: [4, groups], see tiles.clock.
         sample_mask: [width], False where the block is padded.
-        weights: W1 [H, D + 1], b1 [H], W2 [D, H], b2 [D] of the mean, then of the std.
+        weights: W1 [H, D + 1], b1 [H], W2 [D, H], b2 [D] of the mean, then of the std; then the tables of a network
+            that has some: skip, out and scale, [4, groups].
 
     Returns:
         The sums, [P + 2], and x at the end of the tile, [C].
@@ -65,7 +66,7 @@ def bound_tile(
         return torch.matmul(next(by_step), next(by_step).transpose(1, 2)).sum(0)
 
     inputs = features(states[1:])
-    networks = (weights[:4], weights[4:])
+    networks, tables = (weights[:4], weights[4:8]), weights[8:]
     hidden, outputs = [], []
     for w1, b1, w2, b2 in networks:
         at_time = w1[:, dim:] * t + b1[:, None]
@@ -73,8 +74,9 @@ def bound_tile(
         hidden.append(torch.relu(z).flatten(1))
         outputs.append(w2 @ hidden[-1] + b2[:, None])
 
-    mean, s = outputs
-    term, *slopes = gaussian.term(features(states[:4]), features(eps), mean, s, gaussian.std)
+    f, s = outputs
+    by_element = (table.reshape(-1, 1).expand(-1, width).reshape(-1) for table in tables)
+    term, *slopes = gaussian.term(features(states[:4]), features(eps), inputs, f, s, gaussian.std, *by_element)
     packed = []
     for (_, _, w2, _), h, slope in zip(networks, hidden, slopes, strict=True):
         g = torch.where(mask, slope, 0.0)
@@ -111,8 +113,8 @@ def bound_and_gradients(
         x, sample_mask = tiles.load(x0, block), tiles.sample_mask(block)
         for tile, constants in zip(time_tiles, chains, strict=True):
             eps = tiles.noise(normal_tile, block, tile, place, FORWARD)
-            clock = tiles.clock(tile, len(betas), False, device)
-            sums, x = bound_tile(x, eps, *constants, *clock, sample_mask, *weights)
+            clock, tables = tiles.constants(pair.tables, tile, len(betas), False, device)
+            sums, x = bound_tile(x, eps, *constants, *clock, sample_mask, *weights, *tables)
             totals += sums[:-1]
         totals[-1] += sums[-1]
     # the mean over points and dimensions

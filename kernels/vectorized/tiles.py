@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from kernels import schedules
 from kernels.constants import STREAM_SHIFT, signed
+from kernels.networks import StepTables
 from kernels.place import Place
 
 NormalTile = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -120,6 +121,23 @@ def clock(tile: TimeTile, steps: int, backwards: bool, device: torch.device) -> 
     both = (values.view(tile.groups, 4).T for values in (schedules.times(steps, end)[tile.start :], step_mask))
     time, mask = ((values.flip(1) if backwards else values).contiguous().to(device) for values in both)
     return time, mask
+
+
+def constants(
+    tables: StepTables | None, tile: TimeTile, steps: int, backwards: bool, device: torch.device
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
+    """The time and the mask of a tile's steps, and skip, out and scale of a network with tables: each [4, groups]."""
+    time, mask = clock(tile, steps, backwards, device)
+    if tables is None:
+        return (time, mask), ()
+
+    def of_tile(table: Tensor) -> Tensor:
+        padded = functional.pad(table.detach()[tile.start : tile.start + tile.steps], (0, 4 * tile.groups - tile.steps))
+        by_place = padded.view(tile.groups, 4).T
+        return (by_place.flip(1) if backwards else by_place).contiguous()
+
+    skip, out, scale, time = map(of_tile, tables)
+    return (time, mask), (skip, out, scale)
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,0 +1,96 @@
+"""Weights beside those that an optimizer moves: their moving average, and the best on a validation set."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+Weights = dict[str, Tensor]
+
+KINDS = TRAINED, AVERAGE, BEST = "trained", "average", "best"
+
+
+def copy_of(network: nn.Module) -> Weights:
+    """Return the parameters of a network, by name."""
+    return {name: p.detach().clone() for name, p in network.named_parameters()}
+
+
+@torch.no_grad()
+def put(weights: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Give the parameters of a network these values."""
+    for name, p in network.named_parameters():
+        p.copy_(weights[name])
+
+
+class Averages:
+    """What is kept while a network is trained.
+
+    Args:
+        kept: by TRAINED, AVERAGE and BEST, those of earlier training; changed in place.
+        network: what is trained. Where the weights of earlier training are kept, and it has those that `finish` gave
+            it, it goes on with these; one that was changed meanwhile goes on as it is, and what was kept is forgotten.
+        ema_decay: of the exponential moving average, or None for none. Early averages reach less far back: the decay of
+            update n is at most (1 + n) / (10 + n).
+        validated: whether there is a validation set; without one, earlier best weights are forgotten.
+    """
+
+    def __init__(self, kept: dict[str, Weights], network: nn.Module, ema_decay: float | None, validated: bool) -> None:
+        self.kept, self.network, self.ema_decay = kept, network, ema_decay
+        self._follow()
+        if TRAINED in kept:
+            put(kept[TRAINED], network)
+        if not validated:
+            kept.pop(BEST, None)
+        if ema_decay is None:
+            kept.pop(AVERAGE, None)
+        else:
+            kept.setdefault(AVERAGE, copy_of(network))
+
+    def _follow(self) -> None:
+        """Move what is kept to the dtype and the device of the network, and forget it where the network is another."""
+        parameters = dict(self.network.named_parameters())
+        used = self.kept.get(BEST) or self.kept.get(AVERAGE) or {}
+        moved = {name: used[name].to(p) for name, p in parameters.items() if name in used}
+        if moved.keys() != parameters.keys() or any(not torch.equal(moved[name], p) for name, p in parameters.items()):
+            self.kept.clear()
+        for weights in self.kept.values():
+            weights.update({name: value.to(parameters[name]) for name, value in weights.items()})
+
+    def update(self, iteration: int) -> None:
+        """Add the weights after update `iteration`, counted from 0, to the average."""
+        if self.ema_decay is not None:
+            decay = min(self.ema_decay, (1 + iteration) / (10 + iteration))
+            average = list(self.kept[AVERAGE].values())
+            get_ema_multi_avg_fn(decay)(average, [p.detach() for p in self.network.parameters()], iteration)
+
+    def current(self) -> Weights:
+        """Return the weights that would be used if training ended now: the average, where there is one."""
+        return self.kept.get(AVERAGE) or copy_of(self.network)
+
+    @contextlib.contextmanager
+    def in_use(self, kind: str = AVERAGE) -> Iterator[None]:
+        """Give the network the weights of a kind, where there are some, for a while, in evaluation mode."""
+        trained, training = copy_of(self.network), self.network.training
+        if kind in self.kept:
+            put(self.kept[kind], self.network)
+        self.network.eval()
+        try:
+            yield
+        finally:
+            self.network.train(training)
+            put(trained, self.network)
+
+    def keep_best(self) -> None:
+        """Keep the current weights as the best."""
+        self.kept[BEST] = {name: value.clone() for name, value in self.current().items()}
+
+    def finish(self) -> None:
+        """Give the network the best weights, or the average, and keep those that it was trained to."""
+        used = self.kept.get(BEST) or self.kept.get(AVERAGE)
+        if used is not None:
+            self.kept[TRAINED] = copy_of(self.network)
+            put(used, self.network)
+        else:
+            self.kept.clear()

@@ -1,0 +1,417 @@
+"""A DDPM of a table, with the habits of scikit-learn."""
+
+import os
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ddpm import checkpoint
+from ddpm.batches import permutation
+from ddpm.defaults import Defaults
+from ddpm.diffusion import Diffusion
+from ddpm.likelihood import log_likelihood
+from ddpm.networks import GaussianMLP
+from ddpm.schedule import Schedule
+from ddpm.tables import Table, as_array
+from ddpm.training import train
+from ddpm.transforms import KINDS, TableTransform
+from kernels import arguments
+from kernels.constants import CLASSES
+
+Auto = Literal["auto"]
+
+
+class DDPM(DensityMixin, BaseEstimator):
+    """A denoising diffusion probabilistic model of the rows of a table (Ho 2020).
+
+    Parameters
+    ----------
+    hidden : tuple of int or "auto", default="auto"
+        Widths of the hidden layers, which mean and standard deviation share.
+    timesteps : int, default=100
+        T, the steps of the forward process, even in log-SNR.
+    steps : int or "auto", default="auto"
+        Updates of the weights.
+    batch_size : int or "auto", default="auto"
+        Rows an update.
+    draws : int, default=4
+        Terms of the bound that are drawn for each row of an update.
+    learning_rate : float, default=0.01
+        Of AdamW, after 50 updates; it falls to 0 by half a cosine.
+    weight_decay : float, default=1e-6
+    ema_decay : float, default=0.995
+        Of the average of the weights that is used.
+    features : tuple of float or "auto", default="auto"
+        Frequencies of Fourier features of the scaled columns.
+    dropout : float or "auto", default="auto"
+    scaling : {"standard", "power", "quantile", "auto"} or None, default="auto"
+        Of each column: to mean 0 and standard deviation 1; by Yeo and Johnson (2000) before that; to a normal
+        distribution by its quantiles; not at all.
+    whiten : bool or "auto", default="auto"
+        Whether the columns are made uncorrelated after that.
+    validation_fraction : float, default=0.0
+        Share of the rows on which the weights are compared, and the best taken.
+    backend : str or None, default=None
+        See ddpm.backends().
+    random_state : int, RandomState instance or None, default=None
+    verbose : bool, default=False
+        Whether to show a progress bar, if standard error is a terminal.
+
+    What is "auto" is chosen by the shape of the data alone.
+
+    Attributes
+    ----------
+    diffusion_ : ddpm.Diffusion
+        Of the transformed columns.
+    transform_ : the transform of the columns.
+    classes_ : ndarray
+        The classes, where `fit` got some.
+    class_counts_ : ndarray
+        How many rows each had.
+    n_features_in_, feature_names_in_ : as in scikit-learn.
+    """
+
+    def __init__(
+        self,
+        hidden: Iterable[int] | Auto = "auto",
+        *,
+        timesteps: int = 100,
+        steps: int | Auto = "auto",
+        batch_size: int | Auto = "auto",
+        draws: int = 4,
+        learning_rate: float = 1e-2,
+        weight_decay: float = 1e-6,
+        ema_decay: float = 0.995,
+        features: Iterable[float] | Auto = "auto",
+        dropout: float | Auto = "auto",
+        scaling: str | None = "auto",
+        whiten: bool | Auto = "auto",
+        validation_fraction: float = 0.0,
+        backend: str | None = None,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden = hidden
+        self.timesteps = timesteps
+        self.steps = steps
+        self.batch_size = batch_size
+        self.draws = draws
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.ema_decay = ema_decay
+        self.features = features
+        self.dropout = dropout
+        self.scaling = scaling
+        self.whiten = whiten
+        self.validation_fraction = validation_fraction
+        self.backend = backend
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ---- files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a safetensors file; an existing file is replaced whole.
+
+        Parameters
+        ----------
+        path : str or path
+        """
+        check_is_fitted(self)
+        params = {name: _in_json(value) for name, value in self.get_params().items()}
+        said = {
+            "params": params,
+            "scaling": self.transform_.kind,
+            "whiten": self.transform_.whiten,
+            "table": {
+                "kind": self._table.kind,
+                "dtypes": self._table.dtypes,
+                "names": None if self._table.names is None else [_plain(name) for name in self._table.names],
+            },
+            "classes": self.classes_.tolist() if hasattr(self, "classes_") else None,
+        }
+        arrays = {**self.transform_.state(), "losses": self.losses_, "lowest": self._low, "highest": self._high}
+        if hasattr(self, "classes_"):
+            arrays["class_counts"] = self.class_counts_
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        checkpoint.save(self.diffusion_, path, table=(said, tensors))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> "DDPM":
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+        backend : str or None, default=None
+
+        Returns
+        -------
+        DDPM
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            No such file, or none of an estimator.
+        """
+        diffusion, said, tensors = checkpoint.load_with_table(path, backend)
+        if not said:
+            raise ValueError(f"{os.fspath(path)!r} has no table: it was written by ddpm.save, and ddpm.load reads it")
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        params: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said["params"].items()}
+        found = cls(**params | {"backend": backend})
+        found.diffusion_, found.losses_ = diffusion, arrays.pop("losses")
+        found._low, found._high = arrays.pop("lowest"), arrays.pop("highest")
+        if said["classes"] is not None:
+            found.classes_, found.class_counts_ = np.array(said["classes"]), arrays.pop("class_counts")
+        found.transform_ = TableTransform(said["scaling"], said["whiten"]).restore(arrays)
+        found.n_features_in_ = len(found.transform_.constant)
+        kind, dtypes, names = said["table"].values()
+        found._table = Table(kind, tuple(dtypes), None if names is None else tuple(names))
+        if names is not None and all(isinstance(name, str) for name in names):
+            found.feature_names_in_ = np.asarray(names, dtype=object)
+        return found
+
+    # ---- learning
+
+    def fit(self, X: Any, y: Any = None) -> "DDPM":
+        """Learn the distribution of rows, or with classes that of the rows of each.
+
+        Parameters
+        ----------
+        X : array, DataFrame or tensor of shape (n_samples, n_features)
+            Numbers, none missing.
+        y : array of shape (n_samples,), default=None
+            A class of each row.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Missing values, text, one row, or nothing but constant columns.
+        """
+        before = dict(self.__dict__)
+        try:
+            self._fit(X, y)
+        except Exception:  # what was fitted before is still there
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
+        table = Table.of(X)
+        x = validate_data(self, as_array(X), dtype=np.float64, ensure_min_samples=2)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        one_hot = self._fit_classes(y, len(x))
+        self._table, self._low, self._high = table, x.min(0), x.max(0)
+        x = table.continuous(x, seed)
+        defaults = Defaults(len(x), int((np.ptp(x, axis=0) > 0).sum()))
+        chosen = {name: self._choose(name, defaults) for name in ("hidden", "features", "dropout", "steps", "whiten")}
+        kind = self._choose("scaling", defaults)
+        if not isinstance(chosen["whiten"], bool | np.bool_):
+            raise TypeError(f"whiten must be a bool or 'auto'; got {chosen['whiten']!r}")
+        if kind is not None and kind not in KINDS:
+            raise ValueError(f"scaling must be one of {', '.join(KINDS)}, 'auto' or None; got {kind!r}")
+        self.transform_ = TableTransform(kind, bool(chosen["whiten"])).fit(x)
+        z = torch.from_numpy(self.transform_.transform(x)).float()
+        schedule = Schedule.log_snr(arguments.integer("timesteps", self.timesteps, 2, 2**18))
+        network = GaussianMLP(
+            self.transform_.dim,
+            chosen["hidden"],
+            activation="silu",
+            features=chosen["features"],
+            preconditioned=schedule,
+            shared=True,
+            condition_dim=0 if one_hot is None else one_hot.shape[1],
+            dropout=chosen["dropout"],
+            seed=seed,
+        )
+        self.diffusion_ = Diffusion(network, schedule, self.backend)
+        self.losses_ = np.zeros(0, dtype=np.float32)  # until training ends, which an interrupt can do early
+        share = arguments.number("validation_fraction", self.validation_fraction, 0, 0.5)
+        order = permutation(len(z), seed, 2**32 - 1)
+        held_out, used = order[: int(share * len(z))], order[int(share * len(z)) :]
+        validation = None
+        if len(held_out):
+            validation = z[held_out] if one_hot is None else (z[held_out], one_hot[held_out])
+        batch_size = self._choose("batch_size", defaults)
+        steps = arguments.integer("steps", chosen["steps"], 1, 2**32 - 1)
+        result = train(
+            self.diffusion_,
+            z[used],
+            steps,
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            seed=seed,
+            progress=bool(self.verbose),
+            condition=None if one_hot is None else one_hot[used],
+            batch_size=min(arguments.integer("batch_size", batch_size, 1, 2**32 - 1), len(used)),
+            draws=self.draws,
+            closed_form=True,
+            warmup_steps=50,
+            cosine_steps=steps,
+            ema_decay=self.ema_decay,
+            validation=validation,
+            validate_every=max(1, steps // 20),
+        )
+        self.losses_ = result.losses.numpy()
+
+    def _choose(self, name: str, defaults: Defaults) -> Any:
+        value = getattr(self, name)
+        return getattr(defaults, name) if isinstance(value, str) and value == "auto" else value
+
+    def _fit_classes(self, y: Any, count: int) -> torch.Tensor | None:
+        for name in ("classes_", "class_counts_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        if y is None:
+            return None
+        y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        if y.shape != (count,):
+            raise ValueError(f"y must have shape ({count},), a class for each row of X; got {y.shape}")
+        if not (y.dtype.kind in "biufU" or all(isinstance(value, str) for value in y)):
+            raise ValueError(
+                f"Unknown label type: y must hold classes: numbers, booleans or strings, none missing; got {y.dtype}"
+            )
+        if y.dtype.kind == "f" and np.isnan(y).any():
+            raise ValueError("y must hold a class for each row; some are NaN")
+        if y.dtype.kind == "f" and (y != np.round(y)).any():
+            raise ValueError("y must hold classes; got numbers that are not whole: give them as a column of X")
+        self.classes_, index, self.class_counts_ = np.unique(y, return_inverse=True, return_counts=True)
+        return torch.eye(len(self.classes_))[torch.from_numpy(index)]
+
+    def _check_rows(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        Table.of(X)
+        found: NDArray[np.float64] = validate_data(self, as_array(X), dtype=np.float64, reset=False)
+        return found
+
+    # ---- what has been learnt
+
+    def sample(self, n_samples: int = 1, *, first: int = 0, y: ArrayLike | None = None, random_state: int = 0) -> Any:
+        """Draw rows.
+
+        A row depends on (random_state, its index) alone: sample(1000)[500:] is sample(500, first=500), but for rounding
+        errors.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        first : int, default=0
+            Index of the first row.
+        y : array of shape (n_samples,), default=None
+            The classes, where `fit` got some; None draws them at their shares: n of them that begin at a multiple of n,
+            the number of rows that `fit` got, have as many of each as these.
+        random_state : int, default=0
+            Seed of the samples.
+
+        Returns
+        -------
+        X : array, DataFrame or tensor, as `fit` got, of shape (n_samples, n_features)
+            Whole numbers within the range that `fit` saw.
+        y : ndarray of shape (n_samples,)
+            Where `fit` got classes.
+        """
+        check_is_fitted(self)
+        n_samples = arguments.integer("n_samples", n_samples, 1, 2**32)
+        first = arguments.integer("first", first, 0, 2**32 - n_samples)
+        random_state = arguments.integer("random_state", random_state, -(2**63), 2**64 - 1)
+        condition = classes = None
+        if hasattr(self, "classes_"):
+            classes = self._draw_classes(n_samples, first, random_state) if y is None else self._index_of(y, n_samples)
+            condition = torch.eye(len(self.classes_))[torch.from_numpy(classes)]
+        elif y is not None:
+            raise ValueError("y must be None: fit got no classes")
+        with torch.no_grad():
+            z = self.diffusion_.sample(n_samples, seed=random_state, first=first, condition=condition)
+        x = self._table.like_given(self.transform_.inverse_transform(z.double().cpu().numpy()), self._low, self._high)
+        return x if classes is None else (x, self.classes_[classes])
+
+    def _draw_classes(self, count: int, first: int, seed: int) -> NDArray[np.intp]:
+        rows = int(self.class_counts_.sum())
+        ends, parts = np.cumsum(self.class_counts_), []
+        for block in range(first // rows, (first + count - 1) // rows + 1):
+            order = permutation(rows, seed, block, CLASSES).numpy()
+            low, high = max(first - block * rows, 0), min(first + count - block * rows, rows)
+            parts.append(np.searchsorted(ends, order[low:high], side="right"))
+        return np.concatenate(parts)
+
+    def _index_of(self, y: ArrayLike, count: int) -> NDArray[np.intp]:
+        y = np.asarray(y)
+        if y.shape != (count,):
+            raise ValueError(f"y must have shape ({count},); got {y.shape}")
+        index = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        unknown = self.classes_[index] != y
+        if unknown.any():
+            raise ValueError(f"y must hold classes of fit, {list(self.classes_)}; got {y[unknown][0]!r}")
+        return index
+
+    def score_samples(self, X: Any, y: ArrayLike | None = None, *, samples: int = 8) -> NDArray[np.float64]:
+        """Estimate the log-density of each row, in nats, in the units of X.
+
+        A lower bound on average, which more `samples` bring closer to the log-density (Burda 2016). Where `fit` got
+        classes, the density is that of X and y together, and without y the sum over all classes. Constant columns add
+        nothing, and a row that has other values there gets -inf.
+
+        Parameters
+        ----------
+        X : array, DataFrame or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,), default=None
+        samples : int, default=8
+            Trajectories of each row.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        x = self._check_rows(X)
+        z = torch.from_numpy(self.transform_.transform(x))
+        jacobian = self.transform_.log_jacobian(x)
+        if not hasattr(self, "classes_"):
+            if y is not None:
+                raise ValueError("y must be None: fit got no classes")
+            return log_likelihood(self.diffusion_, z, samples=samples).numpy() + jacobian
+        log_shares = np.log(self.class_counts_ / self.class_counts_.sum())
+
+        def joint(index: NDArray[np.intp]) -> NDArray[np.float64]:
+            condition = torch.eye(len(self.classes_), dtype=torch.float64)[torch.from_numpy(index)]
+            found = log_likelihood(self.diffusion_, z, samples=samples, condition=condition)
+            total: NDArray[np.float64] = found.numpy() + log_shares[index] + jacobian
+            return total
+
+        if y is not None:
+            return joint(self._index_of(y, len(x)))
+        every = [joint(np.full(len(x), k, dtype=np.intp)) for k in range(len(self.classes_))]
+        return np.logaddexp.reduce(every, axis=0)
+
+    def score(self, X: Any, y: ArrayLike | None = None) -> float:
+        """Return the mean of score_samples."""
+        return float(np.mean(self.score_samples(X, y)))
+
+
+def _in_json(value: Any) -> Any:
+    """A parameter as a file keeps it; a RandomState is forgotten."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.random.RandomState):
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return [_in_json(each) for each in value]
+
+
+def _plain(name: Any) -> str | int:
+    """The name of a column as a file keeps it."""
+    return int(name) if isinstance(name, int | np.integer) and not isinstance(name, bool) else str(name)

@@ -1,0 +1,72 @@
+"""Training steps that a backend computes in one call: the bound, its gradients and AdamW."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from ddpm.diffusion import Diffusion
+from ddpm.optimizer import kept_state
+from ddpm.recipe import Recipe
+from kernels import backends, networks
+from kernels.autograd import accumulates_plainly
+from kernels.training_step import AdamW, Steps, training_step
+
+
+@contextlib.contextmanager
+def one_call(diffusion: Diffusion, x0: Tensor, recipe: Recipe) -> Iterator[Callable[[int], float] | None]:
+    """Give what takes the step of an iteration and returns its loss; None where the backend has no such call for it.
+
+    At the end the model has the optimizer's state and the iteration: an interrupt may have come between an update and
+    its count.
+    """
+    prepared, begin = _prepare(diffusion, x0, recipe), diffusion.iteration
+    if prepared is None:
+        yield None
+        return
+    steps, state = prepared
+    try:
+        yield steps.run
+    finally:
+        diffusion.iteration = begin + steps.updates()
+        if steps.updates() > 0:
+            diffusion.optimizer_state = state
+        elif diffusion.optimizer_state is None:
+            diffusion.optimizer_state = {}
+
+
+def _prepare(diffusion: Diffusion, x0: Tensor, recipe: Recipe) -> tuple[Steps, dict[str, dict[str, Tensor]]] | None:
+    """Return the backend's own training step, where it has one and holds the network, and the state that it updates.
+
+    The network is looked at only now. An optimizer of torch's is not made: its first one imports torch's compiler,
+    which takes a second.
+    """
+    pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
+    if not backend.has("training_step") or not backend.holds(pair, "variational_bound", recipe.closed_form):
+        return None
+    names = {id(p): name for name, p in diffusion.network.named_parameters()}
+    if names.keys() != {id(p) for p in pair.tensors} or len(pair.tensors) != len(names):
+        return None
+    if not all(map(accumulates_plainly, pair.tensors)):
+        return None
+    state = {}
+    for p in pair.tensors:
+        name = names[id(p)]
+        if kept := kept_state(diffusion, name, p):
+            state[name] = {key: value.clone(memory_format=torch.contiguous_format) for key, value in kept.items()}
+        else:
+            zero = torch.zeros((), dtype=torch.float32, device=p.device)
+            state[name] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+    each = [state[names[id(p)]] for p in pair.tensors]
+    first, second, taken = ([of[key] for of in each] for key in ("exp_avg", "exp_avg_sq", "step"))
+    adamw = AdamW(first, second, taken, recipe.lr, recipe.weight_decay)
+    steps = training_step(
+        *(pair, x0, diffusion.schedule.betas, adamw),
+        seed=recipe.seed,
+        closed_form=recipe.closed_form,
+        backend=backend.name,
+    )
+    for p in pair.tensors:
+        p.grad = None
+    return steps, {name: state[name] for name in names.values()}

@@ -1,0 +1,85 @@
+"""torch's AdamW, going on from the state that a model keeps."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+from ddpm.diffusion import Diffusion
+from ddpm.recipe import Recipe
+
+
+class HostAdamW:
+    """torch's fused AdamW as a function: its class imports torch's compiler, which takes more than a second.
+
+    The model has the state of the optimizer throughout.
+    """
+
+    def __init__(self, diffusion: Diffusion, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.parameters = dict(diffusion.network.named_parameters())
+        kept = {name: kept_state(diffusion, name, p) for name, p in self.parameters.items()}
+        self.state = {name: _copied(of, self.parameters[name]) for name, of in kept.items() if of}
+        diffusion.optimizer_state = self.state
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.parameters.values():
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Update the parameters that have a gradient."""
+        found = {name: p for name, p in self.parameters.items() if p.grad is not None}
+        for name, p in found.items():
+            if name not in self.state:
+                zero = torch.zeros((), dtype=torch.float32, device=p.device)
+                self.state[name] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        first, second, taken = ([self.state[name][key] for name in found] for key in ("exp_avg", "exp_avg_sq", "step"))
+        adamw(
+            [p.data for p in found.values()],
+            [p.grad for p in found.values() if p.grad is not None],
+            *(first, second, [], taken),
+            fused=True,
+            amsgrad=False,
+            maximize=False,
+            lr=learning_rate,
+            weight_decay=self.recipe.weight_decay,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+        )
+
+
+def _copied(state: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
+    """A copy where the parameter is, in its dtype; AdamW counts its steps in float32."""
+    dtypes = {"step": torch.float32}
+    return {
+        key: value.to(parameter.device, dtypes.get(key, parameter.dtype), copy=True) for key, value in state.items()
+    }
+
+
+@contextlib.contextmanager
+def device_adamw(diffusion: Diffusion, recipe: Recipe) -> Iterator[torch.optim.Optimizer]:
+    """Make torch's AdamW for a CUDA graph, with the state of earlier training, and keep its state at the end."""
+    names, parameters = zip(*diffusion.network.named_parameters(), strict=True)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True, capturable=True
+    )
+    if diffusion.optimizer_state is not None:
+        kept = {i: kept_state(diffusion, name, parameters[i]) for i, name in enumerate(names)}
+        fits = {i: state for i, state in kept.items() if state}
+        optimizer.load_state_dict({"state": fits, "param_groups": optimizer.state_dict()["param_groups"]})
+    try:
+        yield optimizer
+    finally:
+        diffusion.optimizer_state = {names[i]: state for i, state in optimizer.state_dict()["state"].items()}
+
+
+def kept_state(diffusion: Diffusion, name: str, parameter: Tensor) -> dict[str, Tensor]:
+    """Return AdamW's state of a parameter from earlier training; empty if there is none that fits its shape."""
+    state = (diffusion.optimizer_state or {}).get(name, {})
+    fits = all(value.shape == parameter.shape for key, value in state.items() if key != "step")
+    return state if fits else {}

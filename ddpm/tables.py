@@ -1,0 +1,113 @@
+"""The tables of users: arrays, DataFrames and tensors, read as numbers and given back as they were."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What kind of table it was.
+
+    Attributes:
+        kind: "array", "frame" or "tensor".
+        dtypes: the name of that of each column of a DataFrame, or of all of another table.
+        names: of the columns of a DataFrame.
+    """
+
+    kind: str
+    dtypes: tuple[str, ...]
+    names: tuple[Any, ...] | None = None
+
+    @classmethod
+    def of(cls, X: Any) -> "Table":
+        """Return what X is.
+
+        Raises:
+                ValueError: it holds anything but numbers, or a DataFrame has two columns of one name.
+        """
+        if isinstance(X, torch.Tensor):
+            return cls("tensor", (str(X.dtype).removeprefix("torch."),))
+        if not hasattr(X, "iloc"):
+            dtype = X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype
+            if getattr(dtype, "kind", "O") not in "fiubcO":  # complex numbers and objects are looked at by scikit-learn
+                raise ValueError(f"X must hold numbers; got {dtype}")
+            return cls("array", (str(dtype),))
+        if not X.columns.is_unique:
+            raise ValueError(
+                f"X has columns of the same name: {', '.join(map(str, X.columns[X.columns.duplicated()]))}"
+            )
+        text = [str(name) for name, dtype in zip(X.columns, X.dtypes, strict=True) if dtype.kind not in "fiub"]
+        if text:
+            raise ValueError(
+                f"X has columns that are not numbers: {', '.join(text)}; drop them, encode them as numbers, or give "
+                "one of them as y"
+            )
+        return cls("frame", tuple(map(str, X.dtypes)), tuple(X.columns))
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """Which columns hold whole numbers by their dtype: [columns], or [1] for all."""
+        return np.array([_kind(dtype) in "iub" for dtype in self.dtypes])
+
+    def continuous(self, x: Array, seed: int) -> Array:
+        """Return rows with each whole number anywhere within half of one: a density has no peak there.
+
+        A column that is constant stays so.
+        """
+        moved = self.whole & (x.min(0) < x.max(0))
+        return x + np.where(moved, np.random.default_rng(seed).uniform(-0.5, 0.5, x.shape), 0.0)
+
+    def like_given(self, x: Array, low: Array, high: Array) -> Any:
+        """Return rows [N, columns] as a table of this kind, whole numbers from `low` to `high`."""
+        x = np.where(self.whole, np.clip(np.round(x), low, high), x)
+        if self.kind == "tensor":
+            x = np.stack([_within(column, self.dtypes[0]) for column in x.T], axis=1)
+            return torch.from_numpy(x).to(getattr(torch, self.dtypes[0]))
+        if self.kind == "array":
+            x = np.stack([_within(column, self.dtypes[0]) for column in x.T], axis=1)
+            return x.astype(self.dtypes[0] if _kind(self.dtypes[0]) in "fiub" else np.float64)
+        import pandas as pd
+
+        columns = [
+            pd.Series(_within(column, dtype)).astype(dtype) for column, dtype in zip(x.T, self.dtypes, strict=True)
+        ]
+        return pd.concat(columns, axis=1).set_axis(list(self.names or ()), axis=1)
+
+
+def as_array(X: Any) -> Any:
+    """Return a tensor as an array, and anything else as it is."""
+    if not isinstance(X, torch.Tensor):
+        return X
+    return (X.double() if X.dtype == torch.bfloat16 else X).detach().cpu().numpy()
+
+
+def _within(column: Array, dtype: str) -> Array:
+    """The numbers within those that a dtype holds: a cast of others would wrap without a word."""
+    kind, name = _kind(dtype), _numpy_name(dtype)
+    if kind == "f":
+        return np.clip(column, float(np.finfo(name).min), float(np.finfo(name).max))
+    if kind not in "iu":
+        return column
+    low, high = (float(bound) for bound in (np.iinfo(name).min, np.iinfo(name).max))
+    return np.clip(column, low, high if int(high) <= np.iinfo(name).max else np.nextafter(high, 0))
+
+
+def _numpy_name(dtype: str) -> str:
+    """NumPy's name of a dtype of NumPy, torch or pandas ("Int64", "boolean", "double[pyarrow]")."""
+    name = dtype.split("[")[0]
+    name = name.lower() if name[:1].isupper() else name
+    return {"boolean": "bool", "bfloat16": "float32"}.get(name, name)
+
+
+def _kind(dtype: str) -> str:
+    """NumPy's letter for a dtype."""
+    try:
+        return np.dtype(_numpy_name(dtype)).kind
+    except TypeError:
+        return "O"
