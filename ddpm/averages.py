@@ -25,7 +25,7 @@ def put(weights: Mapping[str, Tensor], network: nn.Module) -> None:
 
 
 class Averages:
-    """What is kept while a network is trained.
+    """Keeps weights while a network is trained.
 
     Args:
         kept: by TRAINED, AVERAGE and BEST, those of earlier training; changed in place.

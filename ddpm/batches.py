@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kernels.constants import ORDER, STREAM_SHIFT
-from kernels.reference.noise import MASK, philox
+from kernels.reference.noise import key_of, philox
 
 
 def permutation(count: int, seed: int, epoch: int, stream: int = ORDER) -> Tensor:
@@ -14,7 +14,7 @@ def permutation(count: int, seed: int, epoch: int, stream: int = ORDER) -> Tenso
     row = torch.arange(count)
     constant = torch.zeros_like(row)
     counter = (row, constant, constant + epoch, constant + (stream << STREAM_SHIFT))
-    high, low, *_ = philox(counter, (seed & MASK, seed >> 32 & MASK))
+    high, low, *_ = philox(counter, key_of(seed))
     return torch.argsort((high >> 1 << 31) + (low >> 1), stable=True)
 
 

@@ -1,4 +1,4 @@
-"""What an estimator does where it is not told: chosen by the shape of the data alone."""
+"""The choices of an estimator that is not told: by the shape of the data alone."""
 
 from dataclasses import dataclass
 

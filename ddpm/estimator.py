@@ -13,16 +13,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ddpm import checkpoint
 from ddpm.batches import permutation
+from ddpm.classes import classes_of, draw, index_of, one_hot
 from ddpm.defaults import Defaults
 from ddpm.diffusion import Diffusion
 from ddpm.likelihood import log_likelihood
 from ddpm.networks import GaussianMLP
 from ddpm.schedule import Schedule
-from ddpm.tables import Table, as_array
+from ddpm.tables import Array, Table, as_array
 from ddpm.training import train
 from ddpm.transforms import KINDS, TableTransform
 from kernels import arguments
-from kernels.constants import CLASSES
 
 Auto = Literal["auto"]
 
@@ -276,26 +276,13 @@ class DDPM(DensityMixin, BaseEstimator):
                 delattr(self, name)
         if y is None:
             return None
-        y = np.asarray(y)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        if y.shape != (count,):
-            raise ValueError(f"y must have shape ({count},), a class for each row of X; got {y.shape}")
-        if not (y.dtype.kind in "biufU" or all(isinstance(value, str) for value in y)):
-            raise ValueError(
-                f"Unknown label type: y must hold classes: numbers, booleans or strings, none missing; got {y.dtype}"
-            )
-        if y.dtype.kind == "f" and np.isnan(y).any():
-            raise ValueError("y must hold a class for each row; some are NaN")
-        if y.dtype.kind == "f" and (y != np.round(y)).any():
-            raise ValueError("y must hold classes; got numbers that are not whole: give them as a column of X")
-        self.classes_, index, self.class_counts_ = np.unique(y, return_inverse=True, return_counts=True)
-        return torch.eye(len(self.classes_))[torch.from_numpy(index)]
+        self.classes_, index, self.class_counts_ = classes_of(y, count)
+        return one_hot(index, len(self.classes_))
 
-    def _check_rows(self, X: Any) -> NDArray[np.float64]:
+    def _check_rows(self, X: Any) -> Array:
         check_is_fitted(self)
         Table.of(X)
-        found: NDArray[np.float64] = validate_data(self, as_array(X), dtype=np.float64, reset=False)
+        found: Array = validate_data(self, as_array(X), dtype=np.float64, reset=False)
         return found
 
     # ---- what has been learnt
@@ -330,8 +317,11 @@ class DDPM(DensityMixin, BaseEstimator):
         random_state = arguments.integer("random_state", random_state, -(2**63), 2**64 - 1)
         condition = classes = None
         if hasattr(self, "classes_"):
-            classes = self._draw_classes(n_samples, first, random_state) if y is None else self._index_of(y, n_samples)
-            condition = torch.eye(len(self.classes_))[torch.from_numpy(classes)]
+            if y is None:
+                classes = draw(self.class_counts_, n_samples, first, random_state)
+            else:
+                classes = index_of(y, self.classes_, n_samples)
+            condition = one_hot(classes, len(self.classes_))
         elif y is not None:
             raise ValueError("y must be None: fit got no classes")
         with torch.no_grad():
@@ -339,26 +329,7 @@ class DDPM(DensityMixin, BaseEstimator):
         x = self._table.like_given(self.transform_.inverse_transform(z.double().cpu().numpy()), self._low, self._high)
         return x if classes is None else (x, self.classes_[classes])
 
-    def _draw_classes(self, count: int, first: int, seed: int) -> NDArray[np.intp]:
-        rows = int(self.class_counts_.sum())
-        ends, parts = np.cumsum(self.class_counts_), []
-        for block in range(first // rows, (first + count - 1) // rows + 1):
-            order = permutation(rows, seed, block, CLASSES).numpy()
-            low, high = max(first - block * rows, 0), min(first + count - block * rows, rows)
-            parts.append(np.searchsorted(ends, order[low:high], side="right"))
-        return np.concatenate(parts)
-
-    def _index_of(self, y: ArrayLike, count: int) -> NDArray[np.intp]:
-        y = np.asarray(y)
-        if y.shape != (count,):
-            raise ValueError(f"y must have shape ({count},); got {y.shape}")
-        index = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
-        unknown = self.classes_[index] != y
-        if unknown.any():
-            raise ValueError(f"y must hold classes of fit, {list(self.classes_)}; got {y[unknown][0]!r}")
-        return index
-
-    def score_samples(self, X: Any, y: ArrayLike | None = None, *, samples: int = 8) -> NDArray[np.float64]:
+    def score_samples(self, X: Any, y: ArrayLike | None = None, *, samples: int = 8) -> Array:
         """Estimate the log-density of each row, in nats, in the units of X.
 
         A lower bound on average, which more `samples` bring closer to the log-density (Burda 2016). Where `fit` got
@@ -385,14 +356,14 @@ class DDPM(DensityMixin, BaseEstimator):
             return log_likelihood(self.diffusion_, z, samples=samples).numpy() + jacobian
         log_shares = np.log(self.class_counts_ / self.class_counts_.sum())
 
-        def joint(index: NDArray[np.intp]) -> NDArray[np.float64]:
-            condition = torch.eye(len(self.classes_), dtype=torch.float64)[torch.from_numpy(index)]
+        def joint(index: NDArray[np.intp]) -> Array:
+            condition = one_hot(index, len(self.classes_))
             found = log_likelihood(self.diffusion_, z, samples=samples, condition=condition)
-            total: NDArray[np.float64] = found.numpy() + log_shares[index] + jacobian
+            total: Array = found.numpy() + log_shares[index] + jacobian
             return total
 
         if y is not None:
-            return joint(self._index_of(y, len(x)))
+            return joint(index_of(y, self.classes_, len(x)))
         every = [joint(np.full(len(x), k, dtype=np.intp)) for k in range(len(self.classes_))]
         return np.logaddexp.reduce(every, axis=0)
 

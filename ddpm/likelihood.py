@@ -10,7 +10,7 @@ from ddpm.diffusion import Diffusion
 from kernels import arguments
 from kernels.constants import SCORE, STREAM_SHIFT
 from kernels.networks import check_condition
-from kernels.reference.noise import MASK, box_muller, philox
+from kernels.reference.noise import MASK, box_muller, key_of, philox
 
 ROWS = 2**14  # that the network is called on
 
@@ -58,8 +58,7 @@ def content_index(x0: Tensor) -> Tensor:
     """Return an index of 32 bits for each row, [N] int64, from the bits of its numbers in float32."""
     index = torch.zeros(len(x0), dtype=torch.int64)
     for column in (x0.detach().cpu().float() + 0.0).T:  # -0 is 0
-        mixed, *_ = philox((index, column.contiguous().view(torch.int32).long() & MASK, 0 * index, 0 * index), (0, 0))
-        index = mixed
+        index, *_ = philox((index, column.contiguous().view(torch.int32).long() & MASK, 0 * index, 0 * index), (0, 0))
     return index
 
 
@@ -87,5 +86,5 @@ def _normals(index: Tensor, dim: int, group: int, seed: int, sample: int) -> Ten
     dimension = (SCORE << STREAM_SHIFT) + torch.arange(dim)
     counter = torch.broadcast_tensors(index.unsqueeze(1), torch.tensor(group), torch.tensor(sample), dimension)
     c0, c1, c2, c3 = counter
-    words = philox((c0, c1, c2, c3), (seed & MASK, seed >> 32 & MASK))
+    words = philox((c0, c1, c2, c3), key_of(seed))
     return torch.stack(box_muller(*words[:2]) + box_muller(*words[2:]))

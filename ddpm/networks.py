@@ -113,7 +113,7 @@ class GaussianMLP(nn.Module):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the constructor takes to make a network of the same layers; `preconditioned` is whether it is."""
+        """Return what the constructor takes to make a network of the same layers; `preconditioned` is whether it is."""
         names = ("dim", "hidden", "activation", "features", "shared", "condition_dim", "dropout")
         return {name: getattr(self, name) for name in names} | {"preconditioned": self.tables is not None}
 

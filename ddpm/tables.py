@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Table:
-    """What kind of table it was.
+    """The kind of a table.
 
     Attributes:
         kind: "array", "frame" or "tensor".
@@ -66,18 +66,16 @@ class Table:
     def like_given(self, x: Array, low: Array, high: Array) -> Any:
         """Return rows [N, columns] as a table of this kind, whole numbers from `low` to `high`."""
         x = np.where(self.whole, np.clip(np.round(x), low, high), x)
+        dtypes = self.dtypes if self.kind == "frame" else self.dtypes * x.shape[1]
+        columns = [_within(column, dtype) for column, dtype in zip(x.T, dtypes, strict=True)]
         if self.kind == "tensor":
-            x = np.stack([_within(column, self.dtypes[0]) for column in x.T], axis=1)
-            return torch.from_numpy(x).to(getattr(torch, self.dtypes[0]))
+            return torch.from_numpy(np.stack(columns, axis=1)).to(getattr(torch, dtypes[0]))
         if self.kind == "array":
-            x = np.stack([_within(column, self.dtypes[0]) for column in x.T], axis=1)
-            return x.astype(self.dtypes[0] if _kind(self.dtypes[0]) in "fiub" else np.float64)
+            return np.stack(columns, axis=1).astype(dtypes[0] if _kind(dtypes[0]) in "fiub" else np.float64)
         import pandas as pd
 
-        columns = [
-            pd.Series(_within(column, dtype)).astype(dtype) for column, dtype in zip(x.T, self.dtypes, strict=True)
-        ]
-        return pd.concat(columns, axis=1).set_axis(list(self.names or ()), axis=1)
+        series = [pd.Series(column).astype(dtype) for column, dtype in zip(columns, dtypes, strict=True)]
+        return pd.concat(series, axis=1).set_axis(list(self.names or ()), axis=1)
 
 
 def as_array(X: Any) -> Any:

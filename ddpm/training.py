@@ -22,12 +22,12 @@ from ddpm.recipe import Recipe
 from kernels import arguments, backends
 from kernels.constants import NETWORK, STREAM_SHIFT
 from kernels.networks import check_condition
-from kernels.reference.noise import MASK, philox
+from kernels.reference.noise import key_of, philox
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training saw.
+    """The losses of training.
 
     Attributes:
         losses: [steps] float32 on the CPU, the bound in nats divided by T + 1, before each update.
@@ -100,8 +100,17 @@ def train(
     """
     steps = arguments.integer("steps", steps, 0, 2**32 - 1)
     recipe = Recipe(
-        *(lr, weight_decay, seed, batch_size, draws, closed_form),
-        *(warmup_steps, cosine_steps, max_grad_norm, ema_decay, validate_every),
+        lr=lr,
+        weight_decay=weight_decay,
+        seed=seed,
+        batch_size=batch_size,
+        draws=draws,
+        closed_form=closed_form,
+        warmup_steps=warmup_steps,
+        cosine_steps=cosine_steps,
+        max_grad_norm=max_grad_norm,
+        ema_decay=ema_decay,
+        validate_every=validate_every,
     )
     if any(p.is_inference() for p in diffusion.parameters()):
         raise ValueError("diffusion has parameters that were made in torch.inference_mode and cannot be trained")
@@ -259,7 +268,7 @@ def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Callable[[int], f
 @contextlib.contextmanager
 def seeded(seed: int, iteration: int, device: torch.device) -> Iterator[None]:
     """Give torch's generators a seed of the stream for a while: what a network itself draws comes again as well."""
-    high, low, *_ = philox((0, 0, iteration, NETWORK << STREAM_SHIFT), (seed & MASK, seed >> 32 & MASK))
+    high, low, *_ = philox((0, 0, iteration, NETWORK << STREAM_SHIFT), key_of(seed))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(high << 32 | low)
         yield

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.preprocessing import FunctionTransformer, PowerTransformer, QuantileTransformer, StandardScaler
 
-Array = NDArray[np.float64]
+from ddpm.tables import Array
 
 KINDS = ("standard", "power", "quantile")
 QUANTILES = 1000
@@ -23,8 +23,7 @@ class TableTransform:
 
     Args:
         kind: "standard": less the mean, over the standard deviation; "power": then Yeo and Johnson's (2000), and the
-            same again;
-            "quantile": to a normal distribution; None: as they are.
+            same again; "quantile": to a normal distribution; None: as they are.
         whiten: whether the columns of z are also made uncorrelated.
 
     Attributes:

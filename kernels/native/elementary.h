@@ -30,37 +30,42 @@ template <class V> INLINE V log1p_unit(V x) {  // x in [0, 1]
 
 constexpr float ROUND = 0x1.8p23f;  // a sum with it is a whole number, which the low bits hold
 
-// exp(-|s|), constant beyond 87, where the subnormals would begin. log 2 has no second part: that is 1.2 units in the last
-// place for |s| < 14, and no std feels what e is beyond.
+// exp(-|s|) = 2^n exp(r), constant beyond 87, where the subnormals would begin; n is in the low bits of t. log 2 has no second
+// part: that is 1.2 units in the last place for |s| < 14, and no std feels what e is beyond.
+template <class V> struct Power { V r, t; };
+template <class V> INLINE Power<V> power_of_2(V s) {
+  V y = larger(all<V>(-87.f), as_float(as_int(s) | INT32_MIN)), t = fma(y, all<V>(1 / LOG2), all<V>(ROUND));
+  return {fma(t - ROUND, all<V>(-LOG2), y), t};
+}
 template <class V> INLINE V exp_negative_abs(V s) {
-  V y = larger(all<V>(-87.f), as_float(as_int(s) | INT32_MIN));
-  V t = fma(y, all<V>(1 / LOG2), all<V>(ROUND)), n = t - ROUND;
-  V r = fma(n, all<V>(-LOG2), y);
-  V fraction = fma(fma(polynomial(r, EXP), r, all<V>(1.f)), r, all<V>(1.f));
-  return as_float(as_int(fraction) + (as_int(t) << 23));
+  const Power<V> p = power_of_2(s);
+  V fraction = fma(fma(polynomial(p.r, EXP), p.r, all<V>(1.f)), p.r, all<V>(1.f));
+  return as_float(as_int(fraction) + (as_int(p.t) << 23));
 }
 
-template <class V> INLINE V sigmoid(V s) {
-  V e = exp_negative_abs(s);
-  return if_negative(as_int(s), e, all<V>(1.f)) / (e + 1.f);
+template <class V> INLINE V sigmoid(V s, V exp) {  // of s and exp(-|s|)
+  return if_negative(as_int(s), exp, all<V>(1.f)) / (exp + 1.f);
 }
 
 template <class V> INLINE V tanh(V s) {  // -m / (2 + m) for m = exp(-2 |s|) - 1, which is precise for a small s too
-  V y = larger(all<V>(-87.f), as_float(as_int(s + s) | INT32_MIN));
-  V t = fma(y, all<V>(1 / LOG2), all<V>(ROUND)), n = t - ROUND;
-  V r = fma(n, all<V>(-LOG2), y), power = as_float((as_int(t) << 23) + 0x3F800000);
-  V m = fma(power, fma(polynomial(r, EXP) * r, r, r), power - 1.f);
+  const Power<V> p = power_of_2(s + s);
+  V power = as_float((as_int(p.t) << 23) + 0x3F800000);
+  V m = fma(power, fma(polynomial(p.r, EXP) * p.r, p.r, p.r), power - 1.f);
   V magnitude = m * -1.f / (m + 2.f);
   return as_float(as_int(magnitude) | (as_int(s) & INT32_MIN));
 }
 
-// sin and cos, for an angle of up to some thousands of turns: a multiple of a quarter of a turn is taken away in two parts.
 template <class V> struct Turn { V sin, cos; };
+template <class V> INLINE Turn<V> within_an_eighth(V x) {  // of a turn on either side of 0
+  V q = x * x;
+  return {fma(x * q, polynomial(q, SIN), x), fma(q, fma(q, polynomial(q, COS), all<V>(-0.5f)), all<V>(1.f))};
+}
+
+// For an angle of up to some thousands of turns: a multiple of a quarter of a turn is taken away in two parts.
 template <class V> INLINE Turn<V> sin_and_cos(V angle) {
   V t = fma(angle, all<V>(TWO_OVER_PI), all<V>(ROUND)), n = t - ROUND;
-  V x = fma(n, all<V>(-QUARTER_LOW), fma(n, all<V>(-QUARTER_HIGH), angle)), q = x * x;
-  V s = fma(x * q, polynomial(q, SIN), x);
-  V c = fma(q, fma(q, polynomial(q, COS), all<V>(-0.5f)), all<V>(1.f));
+  const Turn<V> x = within_an_eighth(fma(n, all<V>(-QUARTER_LOW), fma(n, all<V>(-QUARTER_HIGH), angle)));
   auto quarters = as_int(t), swap = quarters << 31, sign = (quarters << 30) & INT32_MIN;
-  return {as_float(as_int(if_negative(swap, c, s)) ^ sign), as_float(as_int(if_negative(swap, s, c)) ^ sign ^ swap)};
+  return {as_float(as_int(if_negative(swap, x.cos, x.sin)) ^ sign),
+          as_float(as_int(if_negative(swap, x.sin, x.cos)) ^ sign ^ swap)};
 }

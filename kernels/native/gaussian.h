@@ -8,8 +8,8 @@ template <class V> INLINE V softplus(V s) { return larger(V{}, s) + log1p_unit(e
 template <class V> INLINE V std_of(V s) { return larger(all<V>(STD_FLOOR), softplus(s)); }
 template <class V> INLINE V std_of(V s, float scale) { return larger(all<V>(STD_FLOOR), softplus(s) * scale); }
 template <class V> INLINE Std<V> softplus_and_slope(V s) {
-  V exp = exp_negative_abs(s), sigmoid = if_negative(as_int(s), exp, all<V>(1.f)) / (exp + 1.f);
-  return {larger(V{}, s) + log1p_unit(exp), sigmoid};
+  V exp = exp_negative_abs(s);
+  return {larger(V{}, s) + log1p_unit(exp), sigmoid(s, exp)};
 }
 template <class V> INLINE Std<V> above_floor(Std<V> std) {
   return {larger(all<V>(STD_FLOOR), std.value), if_above(std.value, all<V>(STD_FLOOR), std.slope)};

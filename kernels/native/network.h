@@ -5,7 +5,7 @@
 
 enum Activation { RELU, SILU, TANH };
 template <class V> INLINE V activate(Activation activation, V z) {
-  if (activation == SILU) return z * sigmoid(z);
+  if (activation == SILU) return z * sigmoid(z, exp_negative_abs(z));
   if (activation == TANH) return tanh(z);
   return larger(V{}, z);
 }

@@ -33,7 +33,7 @@ class Layers(NamedTuple):
 
     @property
     def arguments(self) -> tuple[ctypes.Array, ctypes.Array, ctypes.Array, int]:
-        """What C++ takes: the addresses of the tensors, widths, depths, and how many networks there are."""
+        """Return what C++ takes: the addresses of the tensors, widths, depths, and how many networks there are."""
         widths, depths = ((ctypes.c_int * len(values))(*values) for values in self[1:])
         return addresses(self.tensors), widths, depths, len(depths)
 

@@ -65,9 +65,7 @@ INLINE Float radius(Int w) {
 struct Normals { Float first, second; };
 INLINE Normals box_muller(Int radius_word, Int angle_word) {
   Float r = radius(radius_word);
-  Float x = to_float(angle_word << 2) * (RADIANS / 4), q = x * x;  // from the nearest quarter of a turn
-  Float s = fma(x * q, polynomial(q, SIN), x);
-  Float c = fma(q, fma(q, polynomial(q, COS), all<Float>(-0.5f)), all<Float>(1.f));
+  const auto [s, c] = within_an_eighth(to_float(angle_word << 2) * (RADIANS / 4));  // from the nearest quarter of a turn
   Int turn = angle_word + (1 << 29), swap = turn << 1;  // their signs are those of sin, and of whether the two swap
   return {as_float(as_int(r * if_negative(swap, s, c)) ^ ((turn ^ swap) & INT32_MIN)),
           as_float(as_int(r * if_negative(swap, c, s)) ^ (turn & INT32_MIN))};

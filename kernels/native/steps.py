@@ -41,7 +41,7 @@ def of_tables(count: int, tables: StepTables | None) -> Steps:
 
 
 class Form(NamedTuple):
-    """What the two forms of the bound differ in: see kernels/variational_bound/native.h."""
+    """The numbers in which the two forms of the bound differ: see kernels/variational_bound/native.h."""
 
     steps: Steps
     constant: float
@@ -49,7 +49,7 @@ class Form(NamedTuple):
 
     @property
     def arguments(self) -> tuple[int, float, float]:
-        """What C++ takes."""
+        """Return what C++ takes."""
         return ctypes.addressof(self.steps), self.constant, self.terminal
 
 

@@ -17,6 +17,11 @@ MASK = 0xFFFFFFFF
 Word = TypeVar("Word", int, Tensor)
 
 
+def key_of(seed: int) -> tuple[int, int]:
+    """Return the two words of a seed of 64 bits."""
+    return seed & MASK, seed >> 32 & MASK
+
+
 def multiply(multiplier: int, word: Word) -> tuple[Word, Word]:
     """High and low 32 bits of the 64-bit product. An int64 product wraps, which leaves its bits intact."""
     product = multiplier * word
@@ -51,7 +56,6 @@ def group_normals(count: int, dim: int, groups: range, place: Place, stream: int
         indexing="ij",
     )
     group, sample, dimension = counter
-    step, key = torch.full_like(group, int(place.step)), (place.seed & MASK, (place.seed >> 32) & MASK)
-    words = philox((sample, group, step, dimension), key)
+    words = philox((sample, group, torch.full_like(group, int(place.step)), dimension), key_of(place.seed))
     normals = torch.stack(box_muller(*words[:2]) + box_muller(*words[2:]), dim=1)
     return normals.reshape(4 * len(groups), count, dim).float()

@@ -37,29 +37,31 @@ def bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor | None = None
     return loss / (steps + 1)
 
 
+def posterior(betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q(x_{t-1} | x_t, x_0) by t, [T] each: what x_0 and x_t are times in its mean, and its variance (Eq. 6 and 7)."""
+    alpha_bar = torch.cumprod(1 - betas, 0)
+    before = torch.cat((torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]))
+    of_data, of_state = before.sqrt() * betas / (1 - alpha_bar), (1 - betas).sqrt() * (1 - before) / (1 - alpha_bar)
+    return of_data, of_state, betas * (1 - before) / (1 - alpha_bar)
+
+
 def closed_form_bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor) -> Tensor:
     """(KL(q(x_T | x_0) || N(0, 1)) + sum_{t>1} KL(q(x_{t-1} | x_t, x_0) || p) - log p(x_0 | x_1)) / (T + 1).
 
     Ho 2020, Eq. 5, scaled as Eq. 3 and equal to it on average. Arguments and result as of `bound`.
     """
     steps, x, loss = len(betas), x0, torch.zeros((), dtype=x0.dtype, device=x0.device)
-    alpha_bars, before = torch.cumprod(1 - betas, 0), torch.ones((), dtype=betas.dtype, device=betas.device)
-    for t in range(1, steps + 1):
-        beta, alpha_bar = betas[t - 1], alpha_bars[t - 1]
+    last = torch.cumprod(1 - betas, 0)[-1]
+    for t, beta, *of_t in zip(range(1, steps + 1), betas, *posterior(betas), strict=True):
         x = torch.sqrt(1 - beta).to(x0.dtype) * x + torch.sqrt(beta).to(x0.dtype) * eps[t - 1]
         p = Normal(*network(x, x.new_full((len(x), 1), t / (steps + 1))))
         if t == 1:
             loss = loss - p.log_prob(x0).mean()
         else:
-            of_data, of_state = (
-                before.sqrt() * beta / (1 - alpha_bar),
-                (1 - beta).sqrt() * (1 - before) / (1 - alpha_bar),
-            )
-            variance = beta * (1 - before) / (1 - alpha_bar)
+            of_data, of_state, variance = of_t
             q = Normal(of_data.to(x0.dtype) * x0 + of_state.to(x0.dtype) * x, variance.sqrt().to(x0.dtype).expand_as(x))
             loss = loss + kl_divergence(q, p).mean()
-        before = alpha_bar
-    q = Normal(before.sqrt().to(x0.dtype) * x0, torch.sqrt(1 - before).to(x0.dtype).expand_as(x0))
+    q = Normal(last.sqrt().to(x0.dtype) * x0, torch.sqrt(1 - last).to(x0.dtype).expand_as(x0))
     loss = loss + kl_divergence(q, Normal(torch.zeros_like(x), torch.ones_like(x))).mean()
     return loss / (steps + 1)
 
@@ -74,8 +76,7 @@ def drawn_bound(network: Network, x0: Tensor, betas: Tensor, times: Tensor, eps:
     steps, beta = len(betas), betas.double()
     alpha_bar = torch.cumprod(1 - beta, 0)
     before = torch.cat((torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]))
-    of_data, of_state = before.sqrt() * beta / (1 - alpha_bar), (1 - beta).sqrt() * (1 - before) / (1 - alpha_bar)
-    variance = beta * (1 - before) / (1 - alpha_bar)
+    of_data, of_state, variance = posterior(beta)
     terms = []
     for k, t in enumerate(times):
 

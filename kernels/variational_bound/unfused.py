@@ -49,9 +49,8 @@ class Sum:
             _check_parameters(outputs, self.parameters)
             self.checked = True
         bound = transition_bound(previous, *outputs, variance=variance, backend=self.backend)
-        share = (
-            weight * after.numel() / self.elements
-        )  # from a mean over rows to a sum over steps of means over samples
+        # from a mean over rows to a sum over steps of means over samples
+        share = weight * after.numel() / self.elements
         if bound.requires_grad:
             with autograd.without_hooks(self.parameters):
                 found = torch.autograd.grad(bound * share, self.parameters, allow_unused=True)

@@ -1,0 +1,68 @@
+"""The classes of rows: which there are, how many rows each has, and which one a sample gets."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from ddpm.batches import permutation
+from kernels.constants import CLASSES
+
+
+def classes_of(y: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the classes of `count` rows, in order, the index of that of each row, and how many rows each has.
+
+    Raises:
+        ValueError: not a class for each row: numbers that are whole, booleans or strings.
+    """
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.shape != (count,):
+        raise ValueError(f"y must have shape ({count},), a class for each row of X; got {y.shape}")
+    if not (y.dtype.kind in "biufU" or all(isinstance(value, str) for value in y)):
+        raise ValueError(
+            f"Unknown label type: y must hold classes: numbers, booleans or strings, none missing; got {y.dtype}"
+        )
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError("y must hold a class for each row; some are NaN")
+    if y.dtype.kind == "f" and (y != np.round(y)).any():
+        raise ValueError("y must hold classes; got numbers that are not whole: give them as a column of X")
+    names, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return names, index, counts
+
+
+def index_of(y: ArrayLike, names: NDArray[Any], count: int) -> NDArray[np.intp]:
+    """Return the index of the class of each of `count` rows.
+
+    Raises:
+        ValueError: not one of these classes for each row.
+    """
+    y = np.asarray(y)
+    if y.shape != (count,):
+        raise ValueError(f"y must have shape ({count},); got {y.shape}")
+    index = np.searchsorted(names, y).clip(max=len(names) - 1)
+    unknown = names[index] != y
+    if unknown.any():
+        raise ValueError(f"y must hold classes of fit, {list(names)}; got {y[unknown][0]!r}")
+    return index
+
+
+def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray[np.intp]:
+    """Return the index of the class of samples first ... first + count - 1: each class as often as `counts` says.
+
+    Every N of them that begin at a multiple of N, the sum of `counts`, are these N in an order of their own.
+    """
+    rows = int(counts.sum())
+    ends, parts = np.cumsum(counts), []
+    for block in range(first // rows, (first + count - 1) // rows + 1):
+        order = permutation(rows, seed, block, CLASSES).numpy()
+        low, high = max(first - block * rows, 0), min(first + count - block * rows, rows)
+        parts.append(np.searchsorted(ends, order[low:high], side="right"))
+    return np.concatenate(parts)
+
+
+def one_hot(index: NDArray[np.intp], classes: int) -> torch.Tensor:
+    """Return rows of zeros and a one, [N, classes] float32."""
+    return torch.eye(classes)[torch.from_numpy(index)]
