@@ -38,6 +38,7 @@ class Averages:
 
     def __init__(self, kept: dict[str, Weights], network: nn.Module, ema_decay: float | None, validated: bool) -> None:
         self.kept, self.network, self.ema_decay = kept, network, ema_decay
+        self._trained: list[Tensor | nn.Parameter] = [p.detach() for p in network.parameters()]
         self._follow()
         if TRAINED in kept:
             put(kept[TRAINED], network)
@@ -62,8 +63,7 @@ class Averages:
         """Add the weights after update `iteration`, counted from 0, to the average."""
         if self.ema_decay is not None:
             decay = min(self.ema_decay, (1 + iteration) / (10 + iteration))
-            average = list(self.kept[AVERAGE].values())
-            get_ema_multi_avg_fn(decay)(average, [p.detach() for p in self.network.parameters()], iteration)
+            get_ema_multi_avg_fn(decay)(list(self.kept[AVERAGE].values()), self._trained, iteration)
 
     def current(self) -> Weights:
         """Return the weights that would be used if training ended now: the average, where there is one."""

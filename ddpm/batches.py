@@ -1,11 +1,17 @@
-"""Minibatches: rows without replacement, in an order that depends on the seed and the epoch alone."""
+"""Data, and minibatches of it: rows without replacement, in an order that depends on the seed and the epoch alone."""
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ddpm.diffusion import Diffusion
+from ddpm.recipe import Recipe
+from kernels import arguments
 from kernels.constants import ORDER, STREAM_SHIFT
+from kernels.networks import check_condition
 from kernels.reference.noise import key_of, philox
 
 
@@ -40,3 +46,33 @@ class Batches:
         rows = self.order(epoch)[at : at + self.size]
         missing = self.size - len(rows)
         return rows if missing == 0 else torch.cat((rows, self.order(epoch + 1)[:missing]))
+
+
+class Rows(NamedTuple):
+    """Data [N, D], and what the network is conditioned on [N, C]."""
+
+    x0: Tensor
+    condition: Tensor | None
+
+    def check(self, name: str, diffusion: Diffusion) -> None:
+        """Raise unless `diffusion` can take them: before any weights that are kept are touched."""
+        diffusion.check_points(name, self.x0)
+        arguments.points(name, self.x0)
+        dtypes = {p.dtype for p in diffusion.parameters()}
+        if len(dtypes) == 1 and self.x0.dtype not in dtypes:
+            raise TypeError(f"{name} must be {dtypes.pop()}, the dtype of the network; got {self.x0.dtype}")
+        if self.x0.requires_grad:
+            raise ValueError(f"{name} requires grad, but training is of the network only: detach it")
+        width = 0 if not isinstance(self.condition, Tensor) else self.condition.shape[-1]
+        needed = getattr(diffusion.network, "condition_dim", width)
+        check_condition(needed, self.condition, len(self.x0), f"condition of {name}")
+
+    def at(self, rows: Tensor) -> "Rows":
+        """Return some of them."""
+        return Rows(self.x0[rows], None if self.condition is None else self.condition[rows])
+
+    def order(self, recipe: Recipe) -> Callable[[int], Tensor] | None:
+        """Return iteration -> the rows of its batch; None where a batch is all of them."""
+        if recipe.batch_size is None:
+            return None
+        return Batches(len(self.x0), recipe.batch_size, recipe.seed).rows

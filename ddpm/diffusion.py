@@ -79,7 +79,10 @@ class Diffusion(nn.Module):
         why = {
             "loss": backend.why_called(pair, "variational_bound"),
             "loss in closed form": backend.why_called(pair, "variational_bound", closed_form=True),
-            "loss of some draws": "no backend has a kernel for drawn terms",
+            "loss of some draws": backend.why_called(pair, "variational_bound", drawn=True),
+            "loss of some draws in closed form": backend.why_called(
+                pair, "variational_bound", closed_form=True, drawn=True
+            ),
             "sample": backend.why_called(pair, "reverse_process"),
         }
         return {what: "kernel" if reason is None else f"called: {reason}" for what, reason in why.items()}

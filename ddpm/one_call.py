@@ -1,4 +1,4 @@
-"""Training steps that a backend computes in one call: the bound, its gradients and AdamW."""
+"""Training steps that a backend computes without autograd: the bound, its gradients and AdamW."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ddpm.batches import Rows
 from ddpm.diffusion import Diffusion
 from ddpm.optimizer import kept_state
 from ddpm.recipe import Recipe
@@ -15,19 +16,19 @@ from kernels.training_step import AdamW, Steps, training_step
 
 
 @contextlib.contextmanager
-def one_call(diffusion: Diffusion, x0: Tensor, recipe: Recipe) -> Iterator[Callable[[int], float] | None]:
-    """Give what takes the step of an iteration and returns its loss; None where the backend has no such call for it.
+def one_call(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Callable[[int], float] | None]:
+    """Give what takes the step of an iteration and returns its loss; None where the backend has no such steps for it.
 
     At the end the model has the optimizer's state and the iteration: an interrupt may have come between an update and
     its count.
     """
-    prepared, begin = _prepare(diffusion, x0, recipe), diffusion.iteration
+    prepared, begin = _prepare(diffusion, seen, recipe), diffusion.iteration
     if prepared is None:
         yield None
         return
     steps, state = prepared
     try:
-        yield steps.run
+        yield lambda iteration: steps.run(iteration, recipe.learning_rate(iteration))
     finally:
         diffusion.iteration = begin + steps.updates()
         if steps.updates() > 0:
@@ -36,14 +37,16 @@ def one_call(diffusion: Diffusion, x0: Tensor, recipe: Recipe) -> Iterator[Calla
             diffusion.optimizer_state = {}
 
 
-def _prepare(diffusion: Diffusion, x0: Tensor, recipe: Recipe) -> tuple[Steps, dict[str, dict[str, Tensor]]] | None:
+def _prepare(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> tuple[Steps, dict[str, dict[str, Tensor]]] | None:
     """Return the backend's own training step, where it has one and holds the network, and the state that it updates.
 
     The network is looked at only now. An optimizer of torch's is not made: its first one imports torch's compiler,
     which takes a second.
     """
     pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
-    if not backend.has("training_step") or not backend.holds(pair, "variational_bound", recipe.closed_form):
+    if not backend.has("training_step"):
+        return None
+    if not backend.holds(pair, "variational_bound", recipe.closed_form, recipe.draws is not None):
         return None
     names = {id(p): name for name, p in diffusion.network.named_parameters()}
     if names.keys() != {id(p) for p in pair.tensors} or len(pair.tensors) != len(names):
@@ -60,11 +63,15 @@ def _prepare(diffusion: Diffusion, x0: Tensor, recipe: Recipe) -> tuple[Steps, d
             state[name] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
     each = [state[names[id(p)]] for p in pair.tensors]
     first, second, taken = ([of[key] for of in each] for key in ("exp_avg", "exp_avg_sq", "step"))
-    adamw = AdamW(first, second, taken, recipe.lr, recipe.weight_decay)
+    adamw = AdamW(first, second, taken, recipe.weight_decay)
     steps = training_step(
-        *(pair, x0, diffusion.schedule.betas, adamw),
+        *(pair, seen.x0, diffusion.schedule.betas, adamw),
         seed=recipe.seed,
         closed_form=recipe.closed_form,
+        draws=recipe.draws,
+        condition=seen.condition,
+        rows=seen.order(recipe),
+        max_grad_norm=recipe.max_grad_norm,
         backend=backend.name,
     )
     for p in pair.tensors:

@@ -4,7 +4,6 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from tqdm import tqdm
 
 from ddpm.averages import AVERAGE, BEST, Averages
-from ddpm.batches import Batches
+from ddpm.batches import Rows
 from ddpm.cuda_graph import capture, on_side_stream, train_on_device
 from ddpm.diffusion import Diffusion
 from ddpm.networks import GaussianMLP
@@ -21,7 +20,6 @@ from ddpm.optimizer import HostAdamW, device_adamw
 from ddpm.recipe import Recipe
 from kernels import arguments, backends
 from kernels.constants import NETWORK, STREAM_SHIFT
-from kernels.networks import check_condition
 from kernels.reference.noise import key_of, philox
 
 
@@ -145,30 +143,6 @@ def train(
             return _train_on_tables(diffusion, seen, steps, recipe, unseen, bar)
 
 
-class Rows(NamedTuple):
-    """Data [N, D], and what the network is conditioned on [N, C]."""
-
-    x0: Tensor
-    condition: Tensor | None
-
-    def check(self, name: str, diffusion: Diffusion) -> None:
-        """Raise unless `diffusion` can take them: before any weights that are kept are touched."""
-        diffusion.check_points(name, self.x0)
-        arguments.points(name, self.x0)
-        dtypes = {p.dtype for p in diffusion.parameters()}
-        if len(dtypes) == 1 and self.x0.dtype not in dtypes:
-            raise TypeError(f"{name} must be {dtypes.pop()}, the dtype of the network; got {self.x0.dtype}")
-        if self.x0.requires_grad:
-            raise ValueError(f"{name} requires grad, but training is of the network only: detach it")
-        width = 0 if not isinstance(self.condition, Tensor) else self.condition.shape[-1]
-        needed = getattr(diffusion.network, "condition_dim", width)
-        check_condition(needed, self.condition, len(self.x0), f"condition of {name}")
-
-    def at(self, rows: Tensor) -> "Rows":
-        """Return some of them."""
-        return Rows(self.x0[rows], None if self.condition is None else self.condition[rows])
-
-
 @contextlib.contextmanager
 def training_mode(network: nn.Module) -> Iterator[None]:
     """Put a GaussianMLP with dropout into training mode for a while; what a user chose for another is left."""
@@ -184,11 +158,9 @@ def training_mode(network: nn.Module) -> Iterator[None]:
 
 def _train_as_the_tutorial(diffusion: Diffusion, seen: Rows, steps: int, recipe: Recipe, bar: tqdm) -> Tensor:
     x0 = seen.x0
-    with one_call(diffusion, x0, recipe) as step:
-        if step is not None:
-            return _train_on_host(diffusion, step, steps, bar)
     if not x0.is_cuda:
-        return _train_on_host(diffusion, _step(diffusion, seen, recipe), steps, bar)
+        with host_step(diffusion, seen, recipe) as step:
+            return _train_on_host(diffusion, step, steps, bar)
     arguments.finite("x0", x0)
     # a backend that waits for the device within a call cannot be part of a graph
     in_graphs = backends.get(diffusion.backend).in_cuda_graphs
@@ -221,8 +193,6 @@ def _train_on_tables(
             diffusion.best_loss = loss
             averages.keep_best()
 
-    step = _step(diffusion, seen, recipe)
-
     def step_and_average(iteration: int) -> float:
         value = step(iteration)
         if math.isfinite(value):
@@ -230,21 +200,32 @@ def _train_on_tables(
         return value
 
     try:
-        losses = _train_on_host(diffusion, step_and_average, steps, bar, validate)
+        with host_step(diffusion, seen, recipe) as step:
+            losses = _train_on_host(diffusion, step_and_average, steps, bar, validate)
     finally:
         averages.finish()
     return TrainingResult(losses, validated)
 
 
+@contextlib.contextmanager
+def host_step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Callable[[int], float]]:
+    """Give what updates the network once, unless the loss, which it returns, is not finite."""
+    with one_call(diffusion, seen, recipe) as step:
+        if step is not None:
+            yield step
+            return
+    yield _step(diffusion, seen, recipe)
+
+
 def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Callable[[int], float]:
     """Return what updates the network once, unless the loss, which it returns, is not finite."""
     device = seen.x0.device
-    batches = None if recipe.batch_size is None else Batches(len(seen.x0), recipe.batch_size, recipe.seed)
+    order = seen.order(recipe)
     optimizer = HostAdamW(diffusion, recipe)
     at_random = any(isinstance(module, _DropoutNd) and module.p > 0 for module in diffusion.network.modules())
 
     def step(iteration: int) -> float:
-        rows = seen if batches is None else seen.at(batches.rows(iteration).to(device))
+        rows = seen if order is None else seen.at(order(iteration).to(device))
         optimizer.zero_grad()
         with seeded(recipe.seed, iteration, device) if at_random else contextlib.nullcontext():
             loss = diffusion.backward(

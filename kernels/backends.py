@@ -25,6 +25,9 @@ TRITON = (3, 6)  # the oldest version that has what the kernels use
 NATIVE_DIM, NATIVE_SIZE = 2**14, 2**20
 
 
+DRAWN = "drawn terms"  # of the bound, whose kernel may hold other networks than that of all terms
+
+
 class BackendUnavailable(RuntimeError):
     """A backend exists, but cannot run here; says why and what would make it available."""
 
@@ -40,6 +43,7 @@ class Backend:
         default_on: the types of device on which it may be taken where no backend is named; None is any.
         any_dtype: whether it computes in other dtypes than float32.
         closed_form: whether its kernel for the bound has the closed form too; it calls the network otherwise.
+        drawn: whether it has a kernel for drawn terms of the closed form.
         by_autograd: whether it takes any network, and leaves its gradients to autograd.
         in_cuda_graphs: whether a training step can be recorded in a CUDA graph.
         ops: the implementations by op, where they are not in its files.
@@ -51,11 +55,12 @@ class Backend:
     default_on: tuple[str, ...] | None = None
     any_dtype: bool = False
     closed_form: bool = False
+    drawn: bool = False
     by_autograd: bool = False
     in_cuda_graphs: bool = False
     ops: Mapping[str, Any] | None = None
 
-    def why_called(self, pair: MLPPair | None, op: str, closed_form: bool = False) -> str | None:
+    def why_called(self, pair: MLPPair | None, op: str, closed_form: bool = False, drawn: bool = False) -> str | None:
         """Return why a network, None where it is no pair, is called for `op`; None where it is part of the kernel."""
         if self.by_autograd:
             return f"backend {self.name!r} calls every network"
@@ -63,11 +68,15 @@ class Backend:
             return "only a call tells what the network computes"
         if closed_form and not self.closed_form:
             return f"backend {self.name!r} has no kernel for the bound in closed form"
-        return self.refuses(pair, op)
+        if drawn and not (closed_form and self.drawn):
+            return f"backend {self.name!r} has no kernel for drawn terms" + (" of Eq. 3" if self.drawn else "")
+        return self.refuses(pair, DRAWN if drawn else op)
 
-    def holds(self, pair: MLPPair | None, op: str, closed_form: bool = False) -> TypeGuard[MLPPair]:
+    def holds(
+        self, pair: MLPPair | None, op: str, closed_form: bool = False, drawn: bool = False
+    ) -> TypeGuard[MLPPair]:
         """Return whether a network is part of its kernel for `op`; any other, as None is, is called."""
-        return self.why_called(pair, op, closed_form) is None
+        return self.why_called(pair, op, closed_form, drawn) is None
 
     def implementation(self, op: str) -> Any:
         """Return what computes `op`, imported at its first use: Triton and torch's compiler are slow to import.
@@ -169,7 +178,7 @@ def _small(pair: MLPPair, op: str) -> str | None:
 
 
 def _native(pair: MLPPair, op: str) -> str | None:
-    if op != "reverse_process":
+    if op not in ("reverse_process", DRAWN):
         reason = _one_hidden_layer(pair)
     elif not all(pair.hidden) or not all(itertools.chain(*pair.hidden)):
         reason = f"its kernels hold hidden layers of at least one unit; got widths {pair.hidden}"
@@ -197,7 +206,14 @@ REGISTERED: dict[str, Backend] = {
             default_on=("cuda",),
             in_cuda_graphs=True,
         ),
-        Backend("native", missing=functools.cache(_no_library), refuses=_native, closed_form=True, default_on=("cpu",)),
+        Backend(
+            "native",
+            missing=functools.cache(_no_library),
+            refuses=_native,
+            closed_form=True,
+            drawn=True,
+            default_on=("cpu",),
+        ),
     )
 }
 

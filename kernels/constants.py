@@ -13,6 +13,8 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)  # Weyl sequence of the golden ratio and of sqrt(3) - 1
 ROUNDS = 10
 
+GOLDEN = 0x9E3779B9  # 2^32 over the golden ratio: any run of its multiples is spread evenly over a turn
+
 STD_FLOOR = 1e-6  # keeps log std finite; softplus falls below it only for s < -13.8
 
 LOG2 = math.log(2)

@@ -73,6 +73,12 @@ static void digest(int dim, int hidden, int64_t count, int64_t steps) {
     reverse_process(history.data(), layers.data(), widths, &two, 1, activation, frequencies, 2, nullptr, 0, dim, count, &general,
                     true, seed, 0, 2);
     print("reverse_process of a deep network", history);
+    std::vector<float> drawn(hidden * (5 * dim + 1 + hidden + 2 + 2 * dim) + 2 * dim + 1);
+    const float *split[8] = {layers[0], layers[1], layers[2], layers[3], layers[4], layers[5],
+                             layers[4] + dim * hidden, layers[5] + dim};
+    drawn_bound(drawn.data(), split, widths, &two, 1, activation, frequencies, 2, nullptr, 0, x0.data(), count, dim, 6, &general,
+                some.data(), 0.5, 0.3, seed, 1, 2, 77, 2);
+    print("drawn_bound of a deep network", drawn);
   }
 }
 

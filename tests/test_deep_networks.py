@@ -18,6 +18,9 @@ SCHEDULE = ddpm.Schedule.log_snr(STEPS)
 
 # As in test_reverse_process. Measured: the error is at most 0.14 units above twice that of the reference.
 ALLOWANCE = 2.0
+# As in test_draws. A preconditioned network's std is 0.01 at t = 1, of which the rounding of x_t is 250 units; it
+# leaves some 40 in the sum of 35 such terms, on either side.
+DRAWN_ALLOWANCE = {False: 10.0, True: 80.0}
 
 OPTIONS: list[dict[str, object]] = [
     {},
@@ -54,6 +57,28 @@ def test_samples_of_native(options: dict[str, object], dim: int, hidden: tuple[i
     single = reverse_process(made, STEPS, 37, seed=3, first=5, history=True, backend="reference")
     exact = reverse_process(made.double(), STEPS, 37, seed=3, first=5, history=True, backend="reference")
     oracle.assert_as_exact([actual], [single], [exact], ALLOWANCE)
+
+
+@pytest.mark.parametrize(("options", "dim", "hidden"), CASES, ids=IDS)
+def test_drawn_terms_of_native(options: dict[str, object], dim: int, hidden: tuple[int, ...]) -> None:
+    # 70 rows are two whole blocks and a part of one, 6 draws a whole group of four and a part
+    condition = {"condition": oracle.points(70, 3, draw=1)} if dim > 1 else {}
+    made, x0 = network(dim, hidden, condition_dim=3 * len(condition), **options), oracle.points(70, dim)
+    assert backends.get("native").holds(describe(made), "variational_bound", closed_form=True, drawn=True)
+
+    def found(backend: str) -> list[Tensor]:
+        dtype = next(made.parameters()).dtype
+        given = {name: value.to(dtype) for name, value in condition.items()}
+        diffusion, gradients = ddpm.Diffusion(made, SCHEDULE, backend), []
+        # over four draws: where x_{t-1} and its mean are close, luck decides how many digits one sum has
+        for step in range(4):
+            loss = diffusion.loss(x0.to(dtype), seed=5, step=step, first=7, closed_form=True, draws=6, **given)
+            gradients.append([v.detach() for v in (loss, *torch.autograd.grad(loss, list(made.parameters())))])
+        return [torch.stack(values) for values in zip(*gradients, strict=True)]
+
+    actual, single = found("native"), found("reference")
+    made.double()
+    oracle.assert_as_exact(actual, single, found("reference"), DRAWN_ALLOWANCE["preconditioned" in options])
 
 
 @pytest.mark.parametrize(("options", "dim", "hidden"), CASES[::3], ids=IDS[::3])
@@ -145,10 +170,12 @@ def test_the_way_a_network_takes_can_be_asked() -> None:
     deep = ddpm.Diffusion(network(2, (8, 8), activation="silu"), SCHEDULE, "native").paths()
     assert deep["sample"] == "kernel"
     assert deep["loss"] == "called: its kernels hold networks with the activation 'relu'; got 'silu'"
-    assert deep["loss of some draws"] == "called: no backend has a kernel for drawn terms"
+    assert deep["loss of some draws"] == "called: backend 'native' has no kernel for drawn terms of Eq. 3"
+    assert deep["loss of some draws in closed form"] == "kernel"
     tutorial = ddpm.Diffusion(ddpm.GaussianMLP(), SCHEDULE, "vectorized").paths()
     assert (tutorial["loss"], tutorial["sample"]) == ("kernel", "kernel")
     assert tutorial["loss in closed form"] == "called: backend 'vectorized' has no kernel for the bound in closed form"
+    assert tutorial["loss of some draws"] == "called: backend 'vectorized' has no kernel for drawn terms"
     called = ddpm.Diffusion(network(2, (8,), dropout=0.5).train(), SCHEDULE, "vectorized").paths()
     assert called["sample"] == "called: only a call tells what the network computes"
 

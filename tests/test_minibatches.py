@@ -219,17 +219,18 @@ def test_what_is_kept_moves_with_the_model() -> None:
     assert all(torch.equal(model.kept["trained"][name], value) for name, value in trained.items())
 
 
-def test_an_interrupt_leaves_a_usable_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, model = diffusion(), diffusion()
+@pytest.mark.parametrize("backend", ["native", "vectorized"])
+def test_an_interrupt_leaves_a_usable_model(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, model = diffusion(backend), diffusion(backend)
     train(whole, 6, **EVERYTHING)
-    backward = model.backward
+    rows = Batches.rows
 
-    def interrupted(*arguments: object, **options: object) -> torch.Tensor:
-        if options["step"] == 6:
+    def interrupted(self: Batches, iteration: int) -> torch.Tensor:
+        if iteration == 6:
             raise KeyboardInterrupt
-        return backward(*arguments, **options)
+        return rows(self, iteration)
 
-    monkeypatch.setattr(model, "backward", interrupted)
+    monkeypatch.setattr(Batches, "rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(model, 20, **EVERYTHING)
     assert model.iteration == 6

@@ -65,9 +65,10 @@ def results(dim: int, hidden: int, count: int, steps: int) -> Iterator[Tensor]:
     tabled, *deep = networks(dim, hidden, steps)
     for network in (pair, tabled):
         for closed_form in (False, True):
-            yield bound_and_gradients(network, x0, betas, Place(11, 5, 13), closed_form, "native")
+            yield bound_and_gradients(network, x0, betas, Place(11, 5, 13), closed_form, None, None, "native")
     for network in deep:
         yield reverse_process(network, steps, count, **at)
+        yield bound_and_gradients(network, x0, betas, Place(11, 5, 13), True, 6, None, "native")
 
 
 def digests() -> list[str]:
@@ -110,7 +111,7 @@ def test_another_architecture_gives_the_same_bits(tmp_path: Path) -> None:
         command = [compiler, *flags, "-static", "-iquote", str(compilation.KERNELS), "-x", "c++", "-", "-o", binary]
         subprocess.run(command, input=program, text=True, check=True)
         found.append(subprocess.run([*emulator, binary], capture_output=True, text=True, check=True).stdout)
-    assert len(found[0].splitlines()) == 39
+    assert len(found[0].splitlines()) == 48
     assert found[0] == found[1]
 
 

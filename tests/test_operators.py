@@ -67,7 +67,7 @@ def test_what_is_registered_keeps_torchs_rules(step: int | Tensor) -> None:
     device_step, number = (step, 0) if isinstance(step, Tensor) else (None, step)
     place, still = (1, number, device_step, 2), (1, 0, None, 2)
     ops = torch.ops.fused_ddpm
-    torch.library.opcheck(ops.bound_and_gradients.default, (*pair, x0, betas, *place, False, backend))
+    torch.library.opcheck(ops.bound_and_gradients.default, (*pair, x0, betas, *place, False, None, None, backend))
     torch.library.opcheck(ops.trajectory.default, (x0, betas, *place, backend))
     torch.library.opcheck(ops.samples.default, (*pair, STEPS, 4, *still, True, None, backend))
     torch.library.opcheck(ops.one_step.default, (x0, x0, 3, *still, backend))

@@ -24,9 +24,9 @@ def trained(
     pair = MLPPair.of_tensors([w.to(dtype).clone().requires_grad_() for w in weights])
     first, second = ([torch.zeros_like(w) for w in pair.tensors] for _ in range(2))
     taken = [torch.zeros((), dtype=torch.float32) for _ in pair.tensors]
-    adamw = AdamW(first, second, taken, LR, DECAY)
+    adamw = AdamW(first, second, taken, DECAY)
     steps = training_step(pair, x0.to(dtype), oracle.betas("linear", 20), adamw, seed=3, backend=backend)
-    bounds = [steps.run(iteration) for iteration in range(STEPS)]
+    bounds = [steps.run(iteration, LR) for iteration in range(STEPS)]
     return bounds, [w.detach() for w in (*pair.tensors, *first, *second, *taken)]
 
 
@@ -96,8 +96,8 @@ def test_an_interrupt_hides_no_update(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object, **options: object) -> Steps:
         steps = prepared(*arguments, **options)
 
-        def run(iteration: int) -> float:
-            value = steps.run(iteration)
+        def run(iteration: int, lr: float) -> float:
+            value = steps.run(iteration, lr)
             if iteration == 2:
                 raise KeyboardInterrupt  # as a signal that came during the call
             return value

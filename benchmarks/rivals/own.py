@@ -46,9 +46,9 @@ def step_in_one_call(model: ddpm.Diffusion, p: Problem) -> Callable[[], object]:
     pair, iterations = networks.describe(model.network), itertools.count()
     assert pair is not None
     first, second = ([torch.zeros_like(w) for w in pair.tensors] for _ in range(2))
-    adamw = AdamW(first, second, [torch.zeros(()) for _ in pair.tensors], LR, WEIGHT_DECAY)
+    adamw = AdamW(first, second, [torch.zeros(()) for _ in pair.tensors], WEIGHT_DECAY)
     steps = training_step(pair, p.x0, p.schedule.betas, adamw, backend=model.backend)
-    return lambda: steps.run(next(iterations))
+    return lambda: steps.run(next(iterations), LR)
 
 
 class Own:

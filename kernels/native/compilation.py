@@ -20,7 +20,7 @@ from pathlib import Path
 from kernels import constants
 
 KERNELS = Path(__file__).parents[1]
-SOURCES = sorted(KERNELS.glob("*/native.cpp"))
+SOURCES = sorted(KERNELS.glob("*/native*.cpp"))
 HEADERS = sorted((*KERNELS.glob("native/*.h"), *KERNELS.glob("*/native.h")))
 
 FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-pthread", "-Wno-psabi")

@@ -17,32 +17,34 @@ def addresses(tensors: Sequence[Tensor]) -> ctypes.Array:
     return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
 
-class Layers(NamedTuple):
-    """The layers of a pair for kernels of any depth.
+class Shape(NamedTuple):
+    """How many networks there are, one where mean and std share their hidden layers, and their layers.
 
     Attributes:
-        tensors: of the mean's layers, then of the std's; where they share all hidden layers, of one network with the
-            outputs of both.
         widths: of the hidden layers of each, in this order.
         depths: how many hidden layers each has.
     """
 
-    tensors: tuple[Tensor, ...]
     widths: tuple[int, ...]
     depths: tuple[int, ...]
 
     @property
-    def arguments(self) -> tuple[ctypes.Array, ctypes.Array, ctypes.Array, int]:
-        """Return what C++ takes: the addresses of the tensors, widths, depths, and how many networks there are."""
-        widths, depths = ((ctypes.c_int * len(values))(*values) for values in self[1:])
-        return addresses(self.tensors), widths, depths, len(depths)
+    def arguments(self) -> tuple[ctypes.Array, ctypes.Array, int]:
+        """Return what C++ takes: widths, depths, and how many networks there are."""
+        widths, depths = ((ctypes.c_int * len(values))(*values) for values in self)
+        return widths, depths, len(depths)
 
 
-def layers(pair: MLPPair) -> Layers:
-    """Return the layers of a pair: with a trunk, both heads are one linear layer."""
-    values, hidden = pair.values, pair.hidden
+def shape(pair: MLPPair) -> Shape:
+    """Return the shape of the layers of a pair."""
+    mean, std = pair.hidden
+    return Shape(mean, (len(mean),)) if pair.trunk else Shape(mean + std, (len(mean), len(std)))
+
+
+def tensors(pair: MLPPair) -> tuple[Tensor, ...]:
+    """Return weight and bias of every layer as kernels take them: with a trunk, both heads are one linear layer."""
+    values = pair.values
     if not pair.trunk:
-        return Layers(values, hidden[0] + hidden[1], (len(hidden[0]), len(hidden[1])))
+        return values
     *trunk, mean_weight, mean_bias, std_weight, std_bias = values
-    heads = torch.cat((mean_weight, std_weight)), torch.cat((mean_bias, std_bias))
-    return Layers((*trunk, *heads), hidden[0], (len(hidden[0]),))
+    return (*trunk, torch.cat((mean_weight, std_weight)), torch.cat((mean_bias, std_bias)))

@@ -1,6 +1,7 @@
 """Constants by step as the kernels read them."""
 
 import ctypes
+import math
 from typing import NamedTuple
 
 import torch
@@ -52,11 +53,19 @@ class Form(NamedTuple):
         """Return what C++ takes."""
         return ctypes.addressof(self.steps), self.constant, self.terminal
 
+    def with_tables(self, tables: StepTables | None) -> "Form":
+        """Return the same with the tables of a network."""
+        return self if tables is None else self._replace(steps=with_tables(self.steps, tables))
+
 
 def of_bound(pair: MLPPair, betas: Tensor, closed_form: bool) -> Form:
     """Return the form of the bound of a pair."""
-    form = (_closed_form if closed_form else _sampled)(betas, CPU)
-    return form if pair.tables is None else form._replace(steps=with_tables(form.steps, pair.tables))
+    return (_closed_form if closed_form else _sampled)(betas, CPU).with_tables(pair.tables)
+
+
+def of_draws(pair: MLPPair, betas: Tensor) -> Form:
+    """Return the form of drawn terms of a pair, in closed form; its scales are those of q(x_t | x_0)."""
+    return _drawn(betas, CPU).with_tables(pair.tables)
 
 
 @schedules.per_schedule
@@ -64,6 +73,15 @@ def of_schedule(betas: Tensor, device: torch.device) -> Steps:
     """Return the constants of the forward process alone."""
     scale, noise_scale, _ = schedules.steps(betas, -(-len(betas) // 4) * 4)
     return _steps(len(betas), scale, noise_scale)
+
+
+@schedules.per_schedule
+def _drawn(betas: Tensor, device: torch.device) -> Form:
+    alpha_bar = schedules.alpha_bars(betas)
+    tensors = (alpha_bar.sqrt(), torch.sqrt(1 - alpha_bar), *schedules.posterior(betas, device))
+    steps = _steps(len(betas), *(values.float().contiguous() for values in tensors))
+    constant, terminal = 0.5 * (math.log(2 * math.pi) + 1 - alpha_bar[-1]), alpha_bar[-1]
+    return Form(steps, float(constant), float(terminal))
 
 
 @schedules.per_schedule

@@ -31,10 +31,11 @@ def reverse_process(
     """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
     shape = (steps + 1, count, pair.dim) if history else (count, pair.dim)
     out = torch.empty(shape, dtype=torch.float32, device=pair.device)
-    network, tables = networks.layers(pair), native_steps.of_tables(steps, pair.tables)
+    tensors, tables = networks.tensors(pair), native_steps.of_tables(steps, pair.tables)
     frequencies = (ctypes.c_float * len(pair.features))(*pair.features)
     enough = _reverse_process(
-        *(out.data_ptr(), *network.arguments, networks.ACTIVATIONS[pair.activation], frequencies, len(frequencies)),
+        *(out.data_ptr(), networks.addresses(tensors), *networks.shape(pair).arguments),
+        *(networks.ACTIVATIONS[pair.activation], frequencies, len(frequencies)),
         *(
             None if condition is None else condition.data_ptr(),
             pair.condition_dim,

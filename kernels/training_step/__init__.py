@@ -1,11 +1,13 @@
-"""One step of training in one call: the bound, its gradients and AdamW (Loshchilov and Hutter 2019, Algorithm 2)."""
+"""Steps of training without autograd: the bound, its gradients and AdamW (Loshchilov and Hutter 2019, Algorithm 2)."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from kernels import arguments, backends, schedules
+from kernels import arguments, backends, networks, schedules
 from kernels.networks import MLPPair
 from kernels.place import Place
 
@@ -14,13 +16,25 @@ class Steps(NamedTuple):
     """Prepared steps.
 
     Attributes:
-        run: takes the iteration, which is the step of the noise stream, and returns the bound before the update, in
-            nats divided by T + 1. Where that is not finite nothing is updated.
+        run: takes the iteration, which is the step of the noise stream, and the learning rate, and returns the bound
+            before the update, in nats divided by T + 1. Where that is not finite nothing is updated.
         updates: returns how many updates there have been, those too of which an interrupt has hidden the bound.
     """
 
-    run: Callable[[int], float]
+    run: Callable[[int, float], float]
     updates: Callable[[], int]
+
+
+class Updates(NamedTuple):
+    """Prepared updates of the weights.
+
+    Attributes:
+        update: takes the gradients [P] and the learning rate.
+        done: returns how many there have been.
+    """
+
+    update: Callable[[Tensor, float], None]
+    done: Callable[[], int]
 
 
 class AdamW(NamedTuple):
@@ -29,13 +43,12 @@ class AdamW(NamedTuple):
     Attributes:
         first, second: the moments of each tensor, exp_avg and exp_avg_sq in torch's words, of its shape.
         taken: how many steps each has taken, 0-d float32.
-        lr, weight_decay, betas, eps: as torch calls them.
+        weight_decay, betas, eps: as torch calls them.
     """
 
     first: Sequence[Tensor]
     second: Sequence[Tensor]
     taken: Sequence[Tensor]
-    lr: float
     weight_decay: float
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -49,14 +62,20 @@ def training_step(
     *,
     seed: int = 0,
     closed_form: bool = False,
+    draws: int | None = None,
+    condition: Tensor | None = None,
+    rows: Callable[[int], Tensor] | None = None,
+    max_grad_norm: float | None = None,
     backend: str | None = None,
 ) -> Steps:
     """Prepare steps, of which each updates the pair's tensors and the state of AdamW in place.
 
     Args:
-        pair: a network that the backend's kernel for variational_bound holds; contiguous tensors, each once.
-        x0, betas, seed, closed_form, backend: as in variational_bound.
+        pair: a network that the backend's kernel for this form of the bound holds; contiguous tensors, each once.
+        x0, betas, seed, closed_form, draws, condition, backend: as in variational_bound.
         adamw: contiguous float32 tensors.
+        rows: iteration -> the rows that it uses, int64; None is all.
+        max_grad_norm: a gradient with a larger Euclidean norm is scaled down to it.
 
     Returns:
         The steps.
@@ -72,7 +91,27 @@ def training_step(
     chosen.check_dtype("x0", x0.dtype)
     if x0.shape[1] != pair.dim:
         raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
+    networks.check_condition(pair.condition_dim, condition, len(x0))
     place = Place(seed).checked(len(x0), x0.device)
-    return chosen.implementation("training_step").training_step(
-        pair, x0.resolve_neg().contiguous(), betas, adamw, place.seed, closed_form
-    )
+    updates = chosen.implementation("training_step").updates(pair, adamw)
+    find = chosen.implementation("variational_bound").prepare(pair, betas, closed_form, draws)
+    found = x0.new_empty(sum(w.numel() for w in pair.tensors) + 1)
+    gradients, bound = found[:-1], found[-1]
+    x0 = x0.resolve_neg().contiguous()
+    if condition is not None:
+        condition = condition.detach().to(x0).resolve_neg().contiguous()
+
+    def run(iteration: int, lr: float) -> float:
+        x, c = x0, condition
+        if rows is not None:
+            used = rows(iteration)
+            x, c = x0.index_select(0, used), None if condition is None else condition.index_select(0, used)
+        find(found, x, place._replace(step=iteration), c)
+        value = bound.item()
+        if math.isfinite(value):
+            if max_grad_norm is not None:  # as torch.nn.utils.clip_grad_norm_
+                gradients.mul_((max_grad_norm / (torch.linalg.vector_norm(gradients) + 1e-6)).clamp(max=1.0))
+            updates.update(gradients, lr)
+        return value
+
+    return Steps(run, updates.done)

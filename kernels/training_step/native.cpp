@@ -1,5 +1,5 @@
-// The bound, its gradients, and one step of AdamW (see kernels/training_step).
-#include "../variational_bound/native.h"
+// One step of AdamW (see kernels/training_step), 16 weights at a time.
+#include "../native/lanes.h"
 
 namespace {
 
@@ -15,34 +15,34 @@ struct AdamW {
   double lr, weight_decay, beta1, beta2, eps;
   void update(float *weight, float *first, float *second, float *step, const float *gradient, int64_t size) const {
     const double taken = ++*step, bias1 = 1 - power(beta1, (int64_t)taken), bias2 = 1 - power(beta2, (int64_t)taken);
-    const double decay = 1 - lr * weight_decay, rate = lr / bias1, unbias = 1 / __builtin_sqrt(bias2);
-    for (int64_t i = 0; i < size; i++) {
-      const double g = gradient[i];
-      first[i] = (float)(beta1 * first[i] + (1 - beta1) * g);
-      second[i] = (float)(beta2 * second[i] + (1 - beta2) * g * g);
-      weight[i] = (float)(decay * weight[i] - rate * first[i] / (__builtin_sqrt((double)second[i]) * unbias + eps));
+    const float rate = (float)(lr / bias1), unbias = (float)(1 / __builtin_sqrt(bias2));
+    for (int64_t i = 0; i < size; i += LANES) {
+      alignas(64) float lanes[4][LANES];
+      const float *from[] = {weight + i, first + i, second + i, gradient + i};
+      for (int k = 0; k < 4; k++) read(lanes[k], from[k], size - i);
+      Float w = load<Float>(lanes[0]), m = load<Float>(lanes[1]), v = load<Float>(lanes[2]), g = load<Float>(lanes[3]);
+      m = fma(g - m, all<Float>((float)(1 - beta1)), m);
+      v = fma(g * g, all<Float>((float)(1 - beta2)), v * (float)beta2);
+      w = fma(w, all<Float>((float)(-lr * weight_decay)), w);
+      w = w - m * rate / (sqrt(v) * unbias + (float)eps);
+      store(lanes[0], w);
+      store(lanes[1], m);
+      store(lanes[2], v);
+      write(weight + i, lanes[0], size - i);
+      write(first + i, lanes[1], size - i);
+      write(second + i, lanes[2], size - i);
     }
   }
 };
 
 }  // namespace
 
-// weights as in variational_bound, updated in place unless the bound is not finite; moments: the first of each weight, then
-// the second of each, then how many steps each has taken. gradients [P + 1] are written, the last of which is the bound, and
-// `updates` counts: a signal that comes meanwhile must not hide an update. Returns whether there was enough memory.
-extern "C" bool training_step(float *gradients, int64_t *updates, float *const *weights, float *const *moments, int dim,
-                              int hidden, const float *x0, int64_t count, const Steps *steps,
-                              double constant, double terminal, uint64_t seed, uint32_t step, double lr,
-                              double weight_decay, double beta1, double beta2, double eps, int threads) {
-  const int64_t sizes[4] = {(int64_t)hidden * (dim + 1), hidden, (int64_t)dim * hidden, dim};
-  if (!variational_bound(gradients, weights, dim, hidden, x0, count, steps, constant, terminal, seed, step, 0,
-                         threads))
-    return false;
-  const float bound = gradients[2 * (sizes[0] + sizes[1] + sizes[2] + sizes[3])];
-  if (!(bound - bound == 0)) return true;
+// Updates `tensors` weights in place; gradients: flat, in their order; moments: the first of each weight, then the second of
+// each, then how many steps each has taken. `updates` counts: a signal that comes meanwhile must not hide an update.
+extern "C" void adamw(float *const *weights, float *const *moments, const int64_t *sizes, int tensors, const float *gradients,
+                      int64_t *updates, double lr, double weight_decay, double beta1, double beta2, double eps) {
   const AdamW adamw{lr, weight_decay, beta1, beta2, eps};
-  for (int i = 0; i < 8; gradients += sizes[i % 4], i++)
-    adamw.update(weights[i], moments[i], moments[8 + i], moments[16 + i], gradients, sizes[i % 4]);
+  for (int i = 0; i < tensors; gradients += sizes[i], i++)
+    adamw.update(weights[i], moments[i], moments[tensors + i], moments[2 * tensors + i], gradients, sizes[i]);
   ++*updates;
-  return true;
 }

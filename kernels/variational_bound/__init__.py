@@ -1,5 +1,8 @@
 """x_0, network -> the variational bound, and the gradient of every weight found in the same pass (Ho 2020, Eq. 3)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,6 +13,10 @@ from kernels.networks import Called, MLPPair, Network
 from kernels.operators import PAIR, PLACE, operator
 from kernels.place import Place
 from kernels.variational_bound import unfused
+
+# What a backend may prepare for a pair, a schedule and a form of the bound, for training: it takes out [P + 1], x0, the
+# place and the condition, and writes the gradient of every tensor and then the bound to `out`.
+Find = Callable[[Tensor, Tensor, Place, Tensor | None], None]
 
 
 def variational_bound(
@@ -38,7 +45,7 @@ def variational_bound(
         closed_form: take the expectation over x_{t-1}, given x_t and x_0, instead of a sample: KL divergences (Ho 2020,
             Eq. 5). The same on average; each term has less noise, but that of Eq. 3 cancels between the terms.
         draws: how many of the T terms to draw for each sample, with their states from the closed form of q(x_t | x_0):
-            an unbiased estimate, for networks that are called. None is all of them, on one trajectory.
+            an unbiased estimate. None is all of them, on one trajectory.
         condition: [N, C], for a network that takes it.
         backend: a name, or None for the best that the network, its dtype and the device allow.
 
@@ -56,8 +63,8 @@ def variational_bound(
         pair.check_steps(len(betas))
     if draws is not None:
         draws = arguments.integer("draws", draws, 1, 2**24)
-    elif condition is None and chosen.holds(pair, "variational_bound", closed_form):
-        found = bound_and_gradients(pair, x0, betas, place, closed_form, chosen.name)
+    if chosen.holds(pair, "variational_bound", closed_form, draws is not None):
+        found = bound_and_gradients(pair, x0, betas, place, closed_form, draws, condition, chosen.name)
         return autograd.attach(found[-1], found[:-1], pair.tensors)
     place = _checked(x0, betas, place, chosen)
     called = (known if isinstance(known, Called) else networks.called(network)).given(condition, len(x0))
@@ -91,9 +98,13 @@ def accumulate_gradients(
     arguments.floating("x0", x0)
     pair = networks.describe(network)
     chosen = _choose(pair or networks.called(network, x0.device, x0.dtype), x0, backend)
-    fused = draws is None and condition is None and chosen.holds(pair, "variational_bound", closed_form)
+    if draws is not None:
+        draws = arguments.integer("draws", draws, 1, 2**24)
+    fused = chosen.holds(pair, "variational_bound", closed_form, draws is not None)
     if fused and pair is not None and all(map(autograd.accumulates_plainly, pair.tensors)):
-        found = bound_and_gradients(pair, x0, betas, Place(seed, step, first), closed_form, chosen.name)
+        pair.check_steps(len(betas))
+        place = Place(seed, step, first)
+        found = bound_and_gradients(pair, x0, betas, place, closed_form, draws, condition, chosen.name)
         autograd.accumulate(pair.tensors, autograd.split(found[:-1], pair.tensors))
         return found[-1]
     with torch.inference_mode(False), torch.enable_grad():
@@ -132,21 +143,35 @@ def _checked(x0: Tensor, betas: Tensor, place: Place, backend: Backend) -> Place
     return place.checked(x0.shape[0], x0.device)
 
 
-def _like_found(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, closed_form: bool, backend: str) -> Tensor:
+def _like_found(pair: MLPPair, x0: Tensor, *_: Any) -> Tensor:
     return x0.new_empty(sum(w.numel() for w in pair.tensors) + 1)
 
 
-@operator(f"{PAIR}, Tensor x0, Tensor betas, {PLACE}, bool closed_form, str backend", _like_found)
+@operator(
+    f"{PAIR}, Tensor x0, Tensor betas, {PLACE}, bool closed_form, SymInt? draws, Tensor? condition, str backend",
+    _like_found,
+)
 def bound_and_gradients(
-    pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, closed_form: bool, backend: str
+    pair: MLPPair,
+    x0: Tensor,
+    betas: Tensor,
+    place: Place,
+    closed_form: bool,
+    draws: int | None,
+    condition: Tensor | None,
+    backend: str,
 ) -> Tensor:
     """The gradient of every tensor of a pair that the backend holds, flat in their order, then the bound: [P + 1]."""
     chosen = backends.get(backend)
     place = _checked(x0, betas, place, chosen)
     if x0.shape[1] != pair.dim:
         raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
-    implementation = chosen.implementation("variational_bound")
+    networks.check_condition(pair.condition_dim, condition, len(x0))
+    if condition is not None:
+        condition = condition.detach().to(x0).resolve_neg().contiguous()
+    # most backends have neither, and are not asked for it
+    options = (closed_form, draws, condition) if closed_form or draws is not None else ()
     with arithmetic(x0.device.type):
-        return implementation.bound_and_gradients(
-            pair, x0.resolve_neg().contiguous(), betas, place, *([True] if closed_form else [])
+        return chosen.implementation("variational_bound").bound_and_gradients(
+            pair, x0.resolve_neg().contiguous(), betas, place, *options
         )

@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 from kernels import noise, schedules
-from kernels.constants import STREAM_SHIFT, TIMES
+from kernels.constants import GOLDEN, STREAM_SHIFT, TIMES
 from kernels.place import Place
 from kernels.reference.noise import MASK, key_of, philox
 
-GOLDEN = 0x9E3779B9  # 2^32 over the golden ratio: any run of its multiples is spread evenly over a turn
+
+def start_of(place: Place) -> int:
+    """Return what the multiples of the golden ratio that give the steps begin with."""
+    start, *_ = philox((0, 0, int(place.step), TIMES << STREAM_SHIFT), key_of(place.seed))
+    return start
 
 
 def times(count: int, draws: int, steps: int, place: Place, device: torch.device) -> Tensor:
@@ -24,7 +28,7 @@ def times(count: int, draws: int, steps: int, place: Place, device: torch.device
 
     A sample's depend on its index alone, and those of neighbours are spread evenly, however a batch is split.
     """
-    start, *_ = philox((0, 0, int(place.step), TIMES << STREAM_SHIFT), key_of(place.seed))
+    start = start_of(place)
     sample = torch.arange(place.first, place.first + count, device=device)
     index = sample * draws + torch.arange(draws, device=device).unsqueeze(1)
     return 1 + ((start + index * GOLDEN & MASK) * steps >> 32)

@@ -7,6 +7,7 @@ from kernels.native import call, networks, steps
 from kernels.native.call import DOUBLE, FLAG, INT, LONG, POINTER, SEED, WORD
 from kernels.networks import MLPPair
 from kernels.place import Place
+from kernels.variational_bound import Find, native_drawn
 
 
 def operations(dim: int, hidden: int) -> int:
@@ -23,16 +24,35 @@ _variational_bound = call.function(
 )
 
 
-def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place, closed_form: bool = False) -> Tensor:
+def bound_and_gradients(
+    pair: MLPPair,
+    x0: Tensor,
+    betas: Tensor,
+    place: Place,
+    closed_form: bool = False,
+    draws: int | None = None,
+    condition: Tensor | None = None,
+) -> Tensor:
     """The gradient of every weight, flat in the order of the pair's tensors, then the bound: [P + 1]."""
-    values = pair.values
-    (count, dim), hidden = x0.shape, values[1].numel()
-    out = torch.empty(2 * (hidden * (2 * dim + 2) + dim) + 1, dtype=torch.float32, device=x0.device)
-    form = steps.of_bound(pair, betas, closed_form)
-    seed, step, first = place
-    enough = _variational_bound(
-        *(out.data_ptr(), networks.addresses(values), dim, hidden, x0.data_ptr(), count),
-        *(*form.arguments, seed, int(step), first, torch.get_num_threads()),
-    )
-    call.check_memory(enough)
+    out = torch.empty(sum(w.numel() for w in pair.tensors) + 1, dtype=torch.float32, device=x0.device)
+    prepare(pair, betas, closed_form, draws)(out, x0, place, condition)
     return out
+
+
+def prepare(pair: MLPPair, betas: Tensor, closed_form: bool, draws: int | None) -> Find:
+    """Prepare what finds bounds and gradients; see kernels.variational_bound."""
+    if draws is not None:
+        return native_drawn.prepare(pair, betas, draws)
+    values = pair.values
+    addresses, dim, hidden = networks.addresses(values), pair.dim, values[1].numel()
+    form = steps.of_bound(pair, betas, closed_form)
+
+    def find(out: Tensor, x0: Tensor, place: Place, _: Tensor | None, kept: object = values) -> None:
+        seed, step, first = place
+        enough = _variational_bound(
+            *(out.data_ptr(), addresses, dim, hidden, x0.data_ptr(), len(x0)),
+            *(*form.arguments, seed, int(step), first, torch.get_num_threads()),
+        )
+        call.check_memory(enough)
+
+    return find

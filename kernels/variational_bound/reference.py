@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from kernels import noise
-from kernels.networks import Called, Network
+from kernels.networks import Called, MLPPair, Network, called
 from kernels.place import Place
-from kernels.variational_bound import drawn
+from kernels.variational_bound import Find, drawn
 
 
 def bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor | None = None) -> Tensor:
@@ -109,3 +109,16 @@ def variational_bound(
         return drawn_bound(network, x0, betas, times, eps.to(x0.dtype), closed_form)
     eps = noise.normal(count, dim, len(betas), **place._asdict(), device=x0.device, backend="reference")
     return (closed_form_bound if closed_form else bound)(network, x0, betas, eps.to(x0.dtype))
+
+
+def prepare(pair: MLPPair, betas: Tensor, closed_form: bool, draws: int | None) -> Find:
+    """Prepare what finds bounds and gradients; see kernels.variational_bound."""
+
+    def find(out: Tensor, x0: Tensor, place: Place, condition: Tensor | None) -> None:
+        network = called(pair).given(condition, len(x0))
+        with torch.enable_grad():
+            bound = variational_bound(network, x0, betas, place, closed_form, draws)
+        gradients = torch.autograd.grad(bound, pair.tensors)
+        out.copy_(torch.cat([g.flatten() for g in (*gradients, bound.detach())]))
+
+    return find
