@@ -16,7 +16,7 @@ INTERPRETED := test_words or D1-H4-N1-T5 or D2-H33-N3 or D2-N65 or (1025 and tes
 AVX2 := ATEN_CPU_CAPABILITY=avx2 TORCHINDUCTOR_CPP_MARCH=x86-64-v3
 ON_AVX2 := compiled and (test_normals or D1-H4-N1003-T250)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench quality clean
 
 demo: .venv/ready
 	$(BIN)/ddpm demo --out $(OUT)
@@ -36,6 +36,10 @@ lint: .venv/ready
 # make bench FLAGS=--full for every axis and the tutorial itself
 bench: .venv/rivals
 	$(BIN)/python -m benchmarks run $(FLAGS)
+
+# how good the models are, beside what people take instead; FLAGS="--data iris" for a part
+quality: .venv/rivals
+	$(BIN)/python -m benchmarks quality $(FLAGS)
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

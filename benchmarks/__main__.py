@@ -12,6 +12,10 @@ import torch
 
 from benchmarks import comparison, report, rivals
 from benchmarks.cases import DEVICES, OPS
+from benchmarks.quality import report as quality_report
+from benchmarks.quality import session
+from benchmarks.quality.data import DATA
+from benchmarks.quality.models import MODELS
 from benchmarks.session import Session
 
 HERE = Path(__file__).parent
@@ -77,6 +81,35 @@ def write_report(result: Path, readme: bool) -> None:
 def compare(before: Path, after: Path) -> None:
     """Show what got slower or faster from BEFORE to AFTER, and whether by more than noise."""
     click.echo(comparison.table(before, after))
+
+
+@command.command()
+@click.option("--data", type=click.Choice(DATA), multiple=True, default=DATA, help="Only this; may be repeated.")
+@click.option(
+    "--model", "models", type=click.Choice(list(MODELS)), multiple=True, default=list(MODELS), help="Likewise."
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=5, help="Draws of each distribution.  [default: 5]")
+@click.option("--splits", type=click.IntRange(min=1), default=3, help="Splits of each table.  [default: 3]")
+@click.option("--into", type=result_file, help="A result to go on with, of the same --seeds and --splits.")
+@click.option("--epochs/--no-epochs", default=True, help="An epoch of a million rows too.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=HERE / "quality" / "results", help="Folder."
+)
+def quality(
+    data: tuple[str, ...], models: tuple[str, ...], seeds: int, splits: int, epochs: bool, into: Path | None, out: Path
+) -> None:
+    """How good are the models, beside what people take instead? Takes half an hour."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = into or out / f"{machine_name()}_{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    session.run(path, data, models, {"distributions": seeds, "tables": splits}, epochs)
+    click.echo(quality_report.write(path))
+
+
+@command.command("quality-report")
+@click.argument("result", type=result_file)
+def write_quality_report(result: Path) -> None:
+    """Put the tables of a RESULT of `quality` into docs/quality.md."""
+    quality_report.write_into(HERE.parent / "docs" / "quality.md", result)
 
 
 if __name__ == "__main__":

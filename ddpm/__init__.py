@@ -1,5 +1,6 @@
 """DDPM for low-dimensional data: the plain-PyTorch tutorial (Ho 2020, Eq. 2 and 3) with its two loops fused."""
 
+import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
@@ -26,18 +27,22 @@ from kernels.backends import available as backends
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ddpm import metrics
     from ddpm.estimator import DDPM
+    from ddpm.evaluation import evaluate
+
+# what needs an extra, and the module that has it
+EXTRAS = {"DDPM": "ddpm.estimator", "evaluate": "ddpm.evaluation", "metrics": "ddpm.metrics"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimator at its first use: scikit-learn is an extra, and takes a second."""
-    if name != "DDPM":
+    """Import what is for tables at its first use: scikit-learn is an extra, and takes a second."""
+    if name not in EXTRAS:
         raise AttributeError(f"module 'ddpm' has no attribute {name!r}")
     if importlib.util.find_spec("sklearn") is None:
-        raise ImportError("ddpm.DDPM needs scikit-learn: pip install 'fused-ddpm[tables]'")
-    from ddpm.estimator import DDPM
-
-    return DDPM
+        raise ImportError(f"ddpm.{name} needs scikit-learn: pip install 'fused-ddpm[tables]'")
+    module = importlib.import_module(EXTRAS[name])
+    return module if EXTRAS[name] == f"ddpm.{name}" else getattr(module, name)
 
 
 __all__ = [
@@ -48,7 +53,9 @@ __all__ = [
     "TrainingResult",
     "backends",
     "datasets",
+    "evaluate",
     "load",
+    "metrics",
     "save",
     "train",
 ]

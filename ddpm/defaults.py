@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class Defaults:
     """The choices for a table.
 
-    Many rows for each column can teach sharp edges: Fourier features, long training. Few must not be learnt by heart:
-    dropout, and columns that are nearly normal before.
+    Many rows for each column can teach sharp edges: Fourier features, many time steps, long training. Few must not be
+    learnt by heart: training is shorter and the weights decay the more, the fewer there are, and columns are nearly
+    normal before.
 
     Attributes:
         rows: N.
@@ -21,22 +22,34 @@ class Defaults:
     @property
     def plenty(self) -> bool:
         """Whether there are many rows for each column."""
-        return self.rows >= 1000 * self.dim
+        return self.rows_per_column >= 1000
+
+    @property
+    def rows_per_column(self) -> float:
+        """Return N / D."""
+        return self.rows / max(1, self.dim)
+
+    @property
+    def timesteps(self) -> int:
+        """T."""
+        return 250 if self.plenty else 100
 
     @property
     def hidden(self) -> tuple[int, ...]:
         """The widths of the hidden layers."""
-        return (64, 64, 64) if self.plenty else (128, 128)
+        if self.rows_per_column < 100:
+            return (64, 64)
+        return (64,) * 3 if self.dim <= 4 else (128,) * 3
 
     @property
     def features(self) -> tuple[float, ...]:
         """The frequencies of Fourier features."""
-        return (2.0, 4.0, 8.0, 16.0) if self.plenty else ()
+        return (1.0, 2.0, 4.0, 8.0) if self.plenty else ()
 
     @property
-    def dropout(self) -> float:
-        """The share of hidden units left out in training."""
-        return 0.0 if self.plenty else 0.2
+    def weight_decay(self) -> float:
+        """That of AdamW: as a prior's, its weight falls as one over the number of rows."""
+        return 1e-6 if self.plenty else min(0.3, 4 / self.rows_per_column)
 
     @property
     def scaling(self) -> str:
@@ -52,7 +65,7 @@ class Defaults:
     def steps(self) -> int:
         """Updates of the weights."""
         if not self.plenty:
-            return 1000
+            return round(min(4000, max(550, 50 * self.rows_per_column)))
         return 1200 if self.dim == 1 else 8000
 
     @property

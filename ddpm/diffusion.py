@@ -16,9 +16,9 @@ class Diffusion(nn.Module):
 
     Args:
         network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]), with an int attribute `dim`, treating every row
-            alike. A GaussianMLP with one hidden layer and relu (on Triton up to D = 8 and H = 64; for samples on
-            `native` any GaussianMLP) is part of a fused kernel, as long as it is what its class says; any other network
-            is called, a chunk of time or a step at a time. See `paths`.
+            alike. A GaussianMLP with one hidden layer and relu (on Triton up to D = 8 and H = 64; on `native` any
+            GaussianMLP for samples and for drawn terms in closed form) is part of a fused kernel, as long as it is what
+            its class says; any other network is called, a chunk of time or a step at a time. See `paths`.
         schedule: the betas.
         backend: a name, or None for the best that the network and its device allow.
 

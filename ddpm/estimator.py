@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ddpm import checkpoint
+from ddpm import estimator_files
 from ddpm.batches import permutation
 from ddpm.classes import classes_of, draw, index_of, one_hot
 from ddpm.defaults import Defaults
@@ -34,7 +34,7 @@ class DDPM(DensityMixin, BaseEstimator):
     ----------
     hidden : tuple of int or "auto", default="auto"
         Widths of the hidden layers, which mean and standard deviation share.
-    timesteps : int, default=100
+    timesteps : int or "auto", default="auto"
         T, the steps of the forward process, even in log-SNR.
     steps : int or "auto", default="auto"
         Updates of the weights.
@@ -44,12 +44,13 @@ class DDPM(DensityMixin, BaseEstimator):
         Terms of the bound that are drawn for each row of an update.
     learning_rate : float, default=0.01
         Of AdamW, after 50 updates; it falls to 0 by half a cosine.
-    weight_decay : float, default=1e-6
+    weight_decay : float or "auto", default="auto"
     ema_decay : float, default=0.995
         Of the average of the weights that is used.
     features : tuple of float or "auto", default="auto"
         Frequencies of Fourier features of the scaled columns.
-    dropout : float or "auto", default="auto"
+    dropout : float, default=0.0
+        Share of the hidden units left out at random in training, which then takes some ten times as long.
     scaling : {"standard", "power", "quantile", "auto"} or None, default="auto"
         Of each column: to mean 0 and standard deviation 1; by Yeo and Johnson (2000) before that; to a normal
         distribution by its quantiles; not at all.
@@ -81,15 +82,15 @@ class DDPM(DensityMixin, BaseEstimator):
         self,
         hidden: Iterable[int] | Auto = "auto",
         *,
-        timesteps: int = 100,
+        timesteps: int | Auto = "auto",
         steps: int | Auto = "auto",
         batch_size: int | Auto = "auto",
         draws: int = 4,
         learning_rate: float = 1e-2,
-        weight_decay: float = 1e-6,
+        weight_decay: float | Auto = "auto",
         ema_decay: float = 0.995,
         features: Iterable[float] | Auto = "auto",
-        dropout: float | Auto = "auto",
+        dropout: float = 0.0,
         scaling: str | None = "auto",
         whiten: bool | Auto = "auto",
         validation_fraction: float = 0.0,
@@ -124,23 +125,7 @@ class DDPM(DensityMixin, BaseEstimator):
         path : str or path
         """
         check_is_fitted(self)
-        params = {name: _in_json(value) for name, value in self.get_params().items()}
-        said = {
-            "params": params,
-            "scaling": self.transform_.kind,
-            "whiten": self.transform_.whiten,
-            "table": {
-                "kind": self._table.kind,
-                "dtypes": self._table.dtypes,
-                "names": None if self._table.names is None else [_plain(name) for name in self._table.names],
-            },
-            "classes": self.classes_.tolist() if hasattr(self, "classes_") else None,
-        }
-        arrays = {**self.transform_.state(), "losses": self.losses_, "lowest": self._low, "highest": self._high}
-        if hasattr(self, "classes_"):
-            arrays["class_counts"] = self.class_counts_
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-        checkpoint.save(self.diffusion_, path, table=(said, tensors))
+        estimator_files.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> "DDPM":
@@ -160,23 +145,7 @@ class DDPM(DensityMixin, BaseEstimator):
         FileNotFoundError, ValueError
             No such file, or none of an estimator.
         """
-        diffusion, said, tensors = checkpoint.load_with_table(path, backend)
-        if not said:
-            raise ValueError(f"{os.fspath(path)!r} has no table: it was written by ddpm.save, and ddpm.load reads it")
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        params: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said["params"].items()}
-        found = cls(**params | {"backend": backend})
-        found.diffusion_, found.losses_ = diffusion, arrays.pop("losses")
-        found._low, found._high = arrays.pop("lowest"), arrays.pop("highest")
-        if said["classes"] is not None:
-            found.classes_, found.class_counts_ = np.array(said["classes"]), arrays.pop("class_counts")
-        found.transform_ = TableTransform(said["scaling"], said["whiten"]).restore(arrays)
-        found.n_features_in_ = len(found.transform_.constant)
-        kind, dtypes, names = said["table"].values()
-        found._table = Table(kind, tuple(dtypes), None if names is None else tuple(names))
-        if names is not None and all(isinstance(name, str) for name in names):
-            found.feature_names_in_ = np.asarray(names, dtype=object)
-        return found
+        return estimator_files.load(cls, path, backend)
 
     # ---- learning
 
@@ -213,10 +182,11 @@ class DDPM(DensityMixin, BaseEstimator):
         x = validate_data(self, as_array(X), dtype=np.float64, ensure_min_samples=2)
         seed = int(check_random_state(self.random_state).randint(2**31))
         one_hot = self._fit_classes(y, len(x))
-        self._table, self._low, self._high = table, x.min(0), x.max(0)
+        self._table, self._low, self._high = table.with_decimals(x), x.min(0), x.max(0)
         x = table.continuous(x, seed)
         defaults = Defaults(len(x), int((np.ptp(x, axis=0) > 0).sum()))
-        chosen = {name: self._choose(name, defaults) for name in ("hidden", "features", "dropout", "steps", "whiten")}
+        names = ("hidden", "timesteps", "features", "steps", "weight_decay", "whiten")
+        chosen = {name: self._choose(name, defaults) for name in names}
         kind = self._choose("scaling", defaults)
         if not isinstance(chosen["whiten"], bool | np.bool_):
             raise TypeError(f"whiten must be a bool or 'auto'; got {chosen['whiten']!r}")
@@ -224,7 +194,7 @@ class DDPM(DensityMixin, BaseEstimator):
             raise ValueError(f"scaling must be one of {', '.join(KINDS)}, 'auto' or None; got {kind!r}")
         self.transform_ = TableTransform(kind, bool(chosen["whiten"])).fit(x)
         z = torch.from_numpy(self.transform_.transform(x)).float()
-        schedule = Schedule.log_snr(arguments.integer("timesteps", self.timesteps, 2, 2**18))
+        schedule = Schedule.log_snr(arguments.integer("timesteps", chosen["timesteps"], 2, 2**18))
         network = GaussianMLP(
             self.transform_.dim,
             chosen["hidden"],
@@ -233,7 +203,7 @@ class DDPM(DensityMixin, BaseEstimator):
             preconditioned=schedule,
             shared=True,
             condition_dim=0 if one_hot is None else one_hot.shape[1],
-            dropout=chosen["dropout"],
+            dropout=self.dropout,
             seed=seed,
         )
         self.diffusion_ = Diffusion(network, schedule, self.backend)
@@ -251,7 +221,7 @@ class DDPM(DensityMixin, BaseEstimator):
             z[used],
             steps,
             lr=self.learning_rate,
-            weight_decay=self.weight_decay,
+            weight_decay=chosen["weight_decay"],
             seed=seed,
             progress=bool(self.verbose),
             condition=None if one_hot is None else one_hot[used],
@@ -307,7 +277,7 @@ class DDPM(DensityMixin, BaseEstimator):
         Returns
         -------
         X : array, DataFrame or tensor, as `fit` got, of shape (n_samples, n_features)
-            Whole numbers within the range that `fit` saw.
+            Whole numbers within the range that `fit` saw; others with the decimals that their column had.
         y : ndarray of shape (n_samples,)
             Where `fit` got classes.
         """
@@ -370,19 +340,3 @@ class DDPM(DensityMixin, BaseEstimator):
     def score(self, X: Any, y: ArrayLike | None = None) -> float:
         """Return the mean of score_samples."""
         return float(np.mean(self.score_samples(X, y)))
-
-
-def _in_json(value: Any) -> Any:
-    """A parameter as a file keeps it; a RandomState is forgotten."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.random.RandomState):
-        return None
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return value
-    return [_in_json(each) for each in value]
-
-
-def _plain(name: Any) -> str | int:
-    """The name of a column as a file keeps it."""
-    return int(name) if isinstance(name, int | np.integer) and not isinstance(name, bool) else str(name)

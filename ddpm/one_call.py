@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ddpm.batches import Rows
 from ddpm.diffusion import Diffusion
-from ddpm.optimizer import kept_state
+from ddpm.optimizer import copied, kept_state
 from ddpm.recipe import Recipe
 from kernels import backends, networks
 from kernels.autograd import accumulates_plainly
@@ -57,7 +57,7 @@ def _prepare(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> tuple[Steps, d
     for p in pair.tensors:
         name = names[id(p)]
         if kept := kept_state(diffusion, name, p):
-            state[name] = {key: value.clone(memory_format=torch.contiguous_format) for key, value in kept.items()}
+            state[name] = copied(kept, p)
         else:
             zero = torch.zeros((), dtype=torch.float32, device=p.device)
             state[name] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}

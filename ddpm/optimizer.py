@@ -21,7 +21,7 @@ class HostAdamW:
         self.recipe = recipe
         self.parameters = dict(diffusion.network.named_parameters())
         kept = {name: kept_state(diffusion, name, p) for name, p in self.parameters.items()}
-        self.state = {name: _copied(of, self.parameters[name]) for name, of in kept.items() if of}
+        self.state = {name: copied(of, self.parameters[name]) for name, of in kept.items() if of}
         diffusion.optimizer_state = self.state
 
     def zero_grad(self) -> None:
@@ -53,11 +53,12 @@ class HostAdamW:
         )
 
 
-def _copied(state: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
-    """A copy where the parameter is, in its dtype; AdamW counts its steps in float32."""
+def copied(state: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
+    """Return a contiguous copy where the parameter is, in its dtype; AdamW counts its steps in float32."""
     dtypes = {"step": torch.float32}
     return {
-        key: value.to(parameter.device, dtypes.get(key, parameter.dtype), copy=True) for key, value in state.items()
+        key: torch.empty(value.shape, dtype=dtypes.get(key, parameter.dtype), device=parameter.device).copy_(value)
+        for key, value in state.items()
     }
 
 

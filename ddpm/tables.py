@@ -1,5 +1,6 @@
 """The tables of users: arrays, DataFrames and tensors, read as numbers and given back as they were."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+DECIMALS = 6  # a column that needs more is taken for one of any numbers
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,13 @@ class Table:
         kind: "array", "frame" or "tensor".
         dtypes: the name of that of each column of a DataFrame, or of all of another table.
         names: of the columns of a DataFrame.
+        decimals: with how many each column of floating-point numbers is written, None where it has any numbers.
     """
 
     kind: str
     dtypes: tuple[str, ...]
     names: tuple[Any, ...] | None = None
+    decimals: tuple[int | None, ...] = ()
 
     @classmethod
     def of(cls, X: Any) -> "Table":
@@ -50,6 +55,14 @@ class Table:
             )
         return cls("frame", tuple(map(str, X.dtypes)), tuple(X.columns))
 
+    def with_decimals(self, x: Array) -> "Table":
+        """Return the same with the decimals of rows x [N, columns]."""
+        columns = zip(x.T, self._dtypes(x.shape[1]), strict=True)
+        return dataclasses.replace(self, decimals=tuple(_decimals(column, dtype) for column, dtype in columns))
+
+    def _dtypes(self, columns: int) -> tuple[str, ...]:
+        return self.dtypes if self.kind == "frame" else self.dtypes * columns
+
     @property
     def whole(self) -> NDArray[np.bool_]:
         """Which columns hold whole numbers by their dtype: [columns], or [1] for all."""
@@ -58,15 +71,22 @@ class Table:
     def continuous(self, x: Array, seed: int) -> Array:
         """Return rows with each whole number anywhere within half of one: a density has no peak there.
 
-        A column that is constant stays so.
+        A column that is constant stays so. The range of any other begins half below its least number and ends half
+        above its greatest, so that both lie within it.
         """
         moved = self.whole & (x.min(0) < x.max(0))
-        return x + np.where(moved, np.random.default_rng(seed).uniform(-0.5, 0.5, x.shape), 0.0)
+        by = np.random.default_rng(seed).uniform(-0.5, 0.5, x.shape)
+        columns = np.arange(x.shape[1])
+        by[x.argmin(0), columns], by[x.argmax(0), columns] = -0.5, 0.5
+        return x + np.where(moved, by, 0.0)
 
     def like_given(self, x: Array, low: Array, high: Array) -> Any:
         """Return rows [N, columns] as a table of this kind, whole numbers from `low` to `high`."""
         x = np.where(self.whole, np.clip(np.round(x), low, high), x)
-        dtypes = self.dtypes if self.kind == "frame" else self.dtypes * x.shape[1]
+        for column, decimals in zip(x.T, self.decimals, strict=True):
+            if decimals is not None:
+                np.round(column, decimals, out=column)
+        dtypes = self._dtypes(x.shape[1])
         columns = [_within(column, dtype) for column, dtype in zip(x.T, dtypes, strict=True)]
         if self.kind == "tensor":
             return torch.from_numpy(np.stack(columns, axis=1)).to(getattr(torch, dtypes[0]))
@@ -83,6 +103,16 @@ def as_array(X: Any) -> Any:
     if not isinstance(X, torch.Tensor):
         return X
     return (X.double() if X.dtype == torch.bfloat16 else X).detach().cpu().numpy()
+
+
+def _decimals(column: Array, dtype: str) -> int | None:
+    """The decimals with which all numbers of a column are written; None where six are too few, or it has no floats."""
+    if _kind(dtype) not in "fO":
+        return None
+    given = np.dtype(_numpy_name(dtype) if _kind(dtype) == "f" else "float64")
+    exact = column.astype(given)
+    fits = (d for d in range(DECIMALS + 1) if np.array_equal(np.round(column, d).astype(given), exact))
+    return next(fits, None)
 
 
 def _within(column: Array, dtype: str) -> Array:

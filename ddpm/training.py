@@ -85,8 +85,8 @@ def train(
     its random numbers from torch's generator, which is given a seed of the stream for each iteration and then back what
     it had.
 
-    On a CPU no hook of an optimizer is called. Where the backend `native` holds the network, a step of the tutorial's
-    training is one call that computes what torch's AdamW does, and `grad` is None afterwards.
+    On a CPU no hook of an optimizer is called. Where the backend `native` holds the network, a step is taken without
+    autograd and with what torch's AdamW computes, and `grad` is None afterwards.
 
     On CUDA, with a backend that can be recorded ("triton"), such steps are replayed from a CUDA graph. For a network
     that no kernel holds, let go of every loss that you computed before: what autograd keeps for it cannot be part of a

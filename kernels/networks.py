@@ -167,6 +167,11 @@ class MLPPair:
         return self.mean[-1].bias.numel()  # len() of a tensor takes a microsecond more
 
     @property
+    def inputs(self) -> int:
+        """How many numbers a perceptron sees of a row."""
+        return input_width(self.dim, self.features, self.condition_dim)
+
+    @property
     def hidden(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The widths of the hidden layers of the mean and of the std, those of the trunk in both."""
         mean, std = (

@@ -81,17 +81,44 @@ def test_drawn_terms_of_native(options: dict[str, object], dim: int, hidden: tup
     oracle.assert_as_exact(actual, single, found("reference"), DRAWN_ALLOWANCE["preconditioned" in options])
 
 
+# one of each activation, a deep one, a wide one, with and without the rest
+FEW = [CASES[11], CASES[18], CASES[29]]
+
+
+@pytest.mark.parametrize("closed_form", [False, True], ids=["sampled", "closed form"])
 @pytest.mark.parametrize(("options", "dim", "hidden"), CASES[::3], ids=IDS[::3])
-def test_the_bound_of_a_network_that_is_called(options: dict[str, object], dim: int, hidden: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("backend", ["native", "vectorized"])
+def test_the_bound_of_a_network_that_is_called(
+    backend: str, options: dict[str, object], dim: int, hidden: tuple[int, ...], closed_form: bool
+) -> None:
+    check_bound(backend, options, dim, hidden, closed_form)
+
+
+@pytest.mark.parametrize(
+    ("backend", "case"),
+    [
+        *(
+            pytest.param("triton", case, marks=pytest.mark.triton, id=f"triton-{IDS[CASES.index(case)]}")
+            for case in FEW
+        ),
+        pytest.param("compiled", FEW[1], id="compiled"),  # of which each compiles for some 20 s
+    ],
+)
+def test_the_bound_of_a_network_that_other_backends_call(
+    backend: str, case: tuple[dict[str, object], int, tuple[int, ...]]
+) -> None:
+    check_bound(backend, *case, closed_form=case is FEW[1])
+
+
+def check_bound(backend: str, options: dict[str, object], dim: int, hidden: tuple[int, ...], closed_form: bool) -> None:
     made, x0 = network(dim, hidden, **options).double(), oracle.points(20, dim)
-    parameters = list(made.parameters())
-    expected = ddpm.Diffusion(made, SCHEDULE, "reference").loss(x0.double(), step=3)
-    gradients = torch.autograd.grad(expected, parameters)
-    made.float()
-    for backend in ("native", "vectorized"):
-        loss = ddpm.Diffusion(made, SCHEDULE, backend).loss(x0, step=3)
-        for a, e in zip((loss, *torch.autograd.grad(loss, parameters)), (expected, *gradients), strict=True):
-            torch.testing.assert_close(a.double(), e, rtol=0, atol=1e-5 * float(e.detach().abs().max()))
+    expected = ddpm.Diffusion(made, SCHEDULE, "reference").loss(x0.double(), step=3, closed_form=closed_form)
+    exact = [v.detach() for v in (expected, *torch.autograd.grad(expected, list(made.parameters())))]
+    made.to(oracle.device(backend), torch.float32)
+    loss = ddpm.Diffusion(made, SCHEDULE, backend).loss(x0.to(oracle.device(backend)), step=3, closed_form=closed_form)
+    found = [v.detach().cpu() for v in (loss, *torch.autograd.grad(loss, list(made.parameters())))]
+    for a, e in zip(found, exact, strict=True):
+        torch.testing.assert_close(a.double(), e, rtol=0, atol=1e-5 * float(e.abs().max()))
 
 
 @pytest.mark.parametrize(("options", "dim", "hidden"), CASES[::2], ids=IDS[::2])
@@ -172,6 +199,9 @@ def test_the_way_a_network_takes_can_be_asked() -> None:
     assert deep["loss"] == "called: its kernels hold networks with the activation 'relu'; got 'silu'"
     assert deep["loss of some draws"] == "called: backend 'native' has no kernel for drawn terms of Eq. 3"
     assert deep["loss of some draws in closed form"] == "kernel"
+    wide = ddpm.Diffusion(network(2, (8, 513), shared=True), SCHEDULE, "native").paths()
+    assert "holds layers of 512 units" in wide["loss of some draws in closed form"]
+    assert wide["sample"] == "kernel"
     tutorial = ddpm.Diffusion(ddpm.GaussianMLP(), SCHEDULE, "vectorized").paths()
     assert (tutorial["loss"], tutorial["sample"]) == ("kernel", "kernel")
     assert tutorial["loss in closed form"] == "called: backend 'vectorized' has no kernel for the bound in closed form"

@@ -46,6 +46,24 @@ def frame(count: int = 60) -> pd.DataFrame:
     )
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "Float64"])
+def test_numbers_come_back_with_their_decimals(dtype: str, tmp_path: Path) -> None:
+    x = rows()
+    table = pd.DataFrame(
+        {"price": np.round(x[:, 0], 2), "tens": np.round(x[:, 0], -1), "any": x[:, 1], "fixed": 0.25}
+    ).astype(dtype)
+    model = ddpm.DDPM(**SMALL).fit(table)
+    assert model._table.decimals == (2, 0, None, 2)
+    model.save(tmp_path / "model.safetensors")
+    for fitted in (model, ddpm.DDPM.load(tmp_path / "model.safetensors")):
+        samples = fitted.sample(50).astype("float64")
+        digits = samples.astype(dtype).astype("float64")
+        assert digits["price"].equals(digits["price"].round(2).astype(dtype).astype("float64"))
+        assert digits["tens"].equals(digits["tens"].round(0))
+        assert not digits["any"].equals(digits["any"].round(6))
+        assert (digits["fixed"] == 0.25).all()
+
+
 @pytest.mark.parametrize("kind", ["standard", "power", "quantile", None])
 def test_a_table_comes_back_as_it_was(kind: str | None) -> None:
     table = frame()
@@ -166,7 +184,10 @@ def test_a_file_without_a_table(tmp_path: Path) -> None:
 def test_defaults_follow_from_the_shape_alone() -> None:
     few, many = Defaults(120, 4), Defaults(10_000, 2)
     assert (few.features, few.scaling) == ((), "power")
-    assert (many.features, many.dropout) == ((2.0, 4.0, 8.0, 16.0), 0.0)
+    assert (many.features, many.timesteps, many.steps) == ((1.0, 2.0, 4.0, 8.0), 250, 8000)
+    assert many.weight_decay < few.weight_decay < Defaults(120, 13).weight_decay == 0.3
+    assert Defaults(120, 13).steps < few.steps < Defaults(300, 4).steps
+    assert (few.hidden, many.hidden, Defaults(2000, 20).hidden) == ((64, 64), (64, 64, 64), (128, 128, 128))
     assert Defaults(100, 30).whiten
     assert Defaults(10, 3).batch_size == 10
 
@@ -227,6 +248,12 @@ def test_the_unit_of_a_column_does_not_matter(kind: str, offset: float, scale: f
     # as of the column itself: a new network's samples have about its mean and standard deviation
     assert abs(samples.mean() - offset) < 0.4 * scale
     assert 0.5 * scale < samples.std() < 1.5 * scale
+
+
+def test_whole_numbers_at_the_ends_of_their_range_have_a_density() -> None:
+    x = np.random.default_rng(0).integers(0, 5, (40, 2))
+    for kind in ("standard", "power", "quantile"):
+        assert np.isfinite(ddpm.DDPM(**SMALL, scaling=kind).fit(x).score_samples(x)).all()
 
 
 def test_whole_numbers_stay_within_their_dtype() -> None:

@@ -219,6 +219,32 @@ def test_what_is_kept_moves_with_the_model() -> None:
     assert all(torch.equal(model.kept["trained"][name], value) for name, value in trained.items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_training_goes_on_in_another_dtype(dtype: torch.dtype) -> None:
+    models = []
+    for backend in ("native", "vectorized"):
+        model = diffusion("reference").to(dtype)
+        ddpm.train(model, X0.to(dtype), 3, progress=False, draws=2, closed_form=True, seed=5)
+        model.float()
+        model._backend = backend
+        train(model, 5, draws=2, closed_form=True, seed=5)
+        models.append(model)
+    for a, b in zip(weights(models[0]), weights(models[1]), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_tables_that_do_not_fit_are_refused_or_read_rightly() -> None:
+    model = diffusion("native")
+    model.schedule = ddpm.Schedule.log_snr(300)
+    with pytest.raises(ValueError, match="network has tables for T = 20 steps; got T = 300"):
+        train(model, 1, draws=2, closed_form=True)
+    exact, other = diffusion("native"), diffusion("native")
+    other.network.tables = other.network.tables.double()
+    for each in (exact, other):
+        train(each, 2, draws=2, closed_form=True)
+    assert equal(exact, other)
+
+
 @pytest.mark.parametrize("backend", ["native", "vectorized"])
 def test_an_interrupt_leaves_a_usable_model(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, model = diffusion(backend), diffusion(backend)

@@ -278,6 +278,31 @@ def test_numbers_that_are_stored_with_the_other_sign() -> None:
     torch.testing.assert_close(*both)
 
 
+def test_features_of_large_numbers(tmp_path: Path) -> None:
+    program = f"""{compilation.source()}
+    #include <stdio.h>
+    int main() {{
+      const float frequencies[] = {{1, 1000}};
+      float x[5][LANES] = {{}};
+      for (int i = 0; i < LANES; i++) x[0][i] = (i % 2 ? -1.1f : 1.7f) * __builtin_powif(100, i - 4);
+      fourier(frequencies, 2, 1, x[0], LANES, LANES);
+      for (int i = 0; i < LANES; i++)
+        printf("%.9g %.9g %.9g %.9g %.9g\\n", x[0][i], x[1][i], x[2][i], x[3][i], x[4][i]);
+    }}"""
+    binary = str(tmp_path / "features")
+    flags = [flag for flag in compilation.FLAGS if flag not in ("-shared", "-fPIC")]
+    command = [*compilation.compiler(), *flags, "-iquote", str(compilation.KERNELS), "-x", "c++", "-", "-o", binary]
+    subprocess.run(command, input=program, text=True, check=True)
+    said = subprocess.run([binary], capture_output=True, text=True, check=True).stdout
+    x, *found = torch.tensor([[float(v) for v in line.split()] for line in said.splitlines()]).T
+    for k, frequency in enumerate((1.0, 1000.0)):
+        angle = (x.float() * frequency).double()  # up to 1e27, of which no digit after the point is left
+        known = angle.abs() < 2.0**53
+        for values, exact in ((found[k], torch.sin(angle)), (found[2 + k], torch.cos(angle))):
+            assert float((values - exact)[known].abs().max()) < 4e-7
+            assert float(values.abs().max()) <= 1
+
+
 def test_a_network_that_is_too_large_is_called() -> None:
     wide = MLPPair.of_tensors([torch.zeros(4096, 513), torch.zeros(4096), torch.zeros(512, 4096), torch.zeros(512)] * 2)
     assert backends.get("native").refuses(wide, "variational_bound") == (

@@ -37,7 +37,7 @@ def assert_equal(backend: str, dim: int, hidden: int, count: int, steps: int, st
 
 
 # compiled: units unrolled for D * H <= 8, matrix products above; each with one and with several dimensions
-CHOSEN = [(1, 4, 250), (2, 7, 37), (1, 33, 1), (1, 33, 2), (5, 1, 1), (5, 1, 2)]
+CHOSEN = [(1, 4, 250), (2, 7, 37), (1, 33, 1), (5, 1, 2)]
 
 
 @pytest.mark.parametrize(("backend", "dim", "hidden", "count", "steps"), oracle.grid(CHOSEN))

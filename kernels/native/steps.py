@@ -33,7 +33,7 @@ def with_tables(steps: Steps, tables: StepTables | None) -> Steps:
     if tables is None:
         return steps
     constants = (*steps.kept, None, None, None, None, None)[:5]
-    return _steps(steps.count, *constants, *(table.detach().resolve_neg().contiguous() for table in tables))
+    return _steps(steps.count, *constants, *(table.detach().float().resolve_neg().contiguous() for table in tables))
 
 
 def of_tables(count: int, tables: StepTables | None) -> Steps:

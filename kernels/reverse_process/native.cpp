@@ -2,6 +2,7 @@
 //
 // Limits at D = 1, H = 4 for a (sample, step): 25 instructions on AVX2 (counted by valgrind), and 7.1 cycles until Zen 3 has
 // a port for each (llvm-mca); it takes 2.0 ns on a core of an EPYC of 2.6 GHz or more.
+#include "../native/features.h"
 #include "../native/gaussian.h"
 #include "../native/network.h"
 #include "../native/noise.h"
@@ -84,19 +85,6 @@ __attribute__((noinline)) void step_of_one(const Reverse &p, int64_t t, float *c
   });
 }
 
-// sin(w x) for each frequency w, then cos(w x), after the rows of x.
-__attribute__((noinline)) void fourier(const Reverse &p, float *x, int n) {
-  for (int i = 0; i < p.frequencies; i++)
-    for (int d = 0; d < p.dim; d++) {
-      float *sin = x + ((1 + i) * p.dim + d) * SAMPLES, *cos = sin + p.frequencies * p.dim * SAMPLES;
-      columns<Two>(n, [=, &p](auto vector, int v) {
-        const auto found = sin_and_cos(load<decltype(vector)>(x + d * SAMPLES + v) * p.frequency[i]);
-        store(sin + v, found.sin);
-        store(cos + v, found.cos);
-      });
-    }
-}
-
 void outputs_of(const Network &network, const State &r, int k, int n) {
   const float *x = r.x, *bias = r.bias[k];
   for (int i = 0; i < network.depth; i++) {
@@ -131,7 +119,7 @@ bool block(const Reverse &p, int64_t begins, int n) {
     const int drawn = (int)((t - 1) % STEPS_DRAWN);
     if (t == p.steps.count || drawn == STEPS_DRAWN - 1)
       draw_block(r.counters, p.reverse, (t - 1) / STEPS_DRAWN, dim, SAMPLES, n, r.eps);
-    if (p.frequencies > 0) fourier(p, r.x, n);
+    fourier(p.frequency, p.frequencies, dim, r.x, SAMPLES, n);
     for (int k = 0; k < p.networks; k++) {
       bias_at(p.network[k].layers[0], p.steps.time_at(t), r.bias[k]);
       if (!in_registers) outputs_of(p.network[k], r, k, n);

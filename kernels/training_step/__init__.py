@@ -73,7 +73,7 @@ def training_step(
     Args:
         pair: a network that the backend's kernel for this form of the bound holds; contiguous tensors, each once.
         x0, betas, seed, closed_form, draws, condition, backend: as in variational_bound.
-        adamw: contiguous float32 tensors.
+        adamw: contiguous tensors where the pair's are, in its dtype, but for `taken`.
         rows: iteration -> the rows that it uses, int64; None is all.
         max_grad_norm: a gradient with a larger Euclidean norm is scaled down to it.
 
@@ -91,7 +91,9 @@ def training_step(
     chosen.check_dtype("x0", x0.dtype)
     if x0.shape[1] != pair.dim:
         raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
+    pair.check_steps(len(betas))
     networks.check_condition(pair.condition_dim, condition, len(x0))
+    _check_state(pair, adamw)
     place = Place(seed).checked(len(x0), x0.device)
     updates = chosen.implementation("training_step").updates(pair, adamw)
     find = chosen.implementation("variational_bound").prepare(pair, betas, closed_form, draws)
@@ -115,3 +117,17 @@ def training_step(
         return value
 
     return Steps(run, updates.done)
+
+
+def _check_state(pair: MLPPair, adamw: AdamW) -> None:
+    """Raise unless the state is what compiled code can write to."""
+    for name, tensors in (("first", adamw.first), ("second", adamw.second), ("taken", adamw.taken)):
+        if len(tensors) != len(pair.tensors):
+            raise ValueError(f"adamw.{name} must have {len(pair.tensors)} tensors; got {len(tensors)}")
+        for w, state in zip(pair.tensors, tensors, strict=True):
+            shape, dtype = (w.shape, w.dtype) if name != "taken" else (torch.Size(()), torch.float32)
+            if (state.shape, state.dtype, state.device) != (shape, dtype, w.device) or not state.is_contiguous():
+                raise ValueError(
+                    f"adamw.{name} must be contiguous, {list(shape)} in {dtype} on {w.device}; got "
+                    f"{list(state.shape)} in {state.dtype} on {state.device}"
+                )

@@ -1,6 +1,11 @@
 // Some terms of the bound for each sample, in closed form, and the gradient of every weight, for perceptrons of any depth
 // (see drawn.py). Up to four draws of some samples are the rows: their noise, then the layers forward, then backward.
+//
+// Limits of the estimator's network for a plane (19 inputs, three layers of 64, 4 outputs): 9,664 multiply-adds a row
+// forward and 18,112 backward, so 1,736 cycles of a core that does 16 in each; a row takes 0.83 us on a core of an EPYC of
+// 2.6 GHz or more, in which the activations and the noise are too.
 #include "../native/dense.h"
+#include "../native/features.h"
 #include "../native/gaussian.h"
 #include "../native/noise.h"
 #include "../native/scratch.h"
@@ -68,7 +73,8 @@ struct Tape {
       slope[k] = s.take<float *>(network.depth + 1);
       for (int i = 0; i <= network.depth; i++) {
         const size_t width = i == 0 ? network.layers[0].in() : network.layers[i - 1].out();
-        float *state = i == 0 ? first : s.take<float>(width * ROWS), *slopes = s.take<float>(width * ROWS);
+        const bool hidden = i > 0 && i < network.depth;
+        float *state = i == 0 ? first : s.take<float>(width * ROWS), *slopes = hidden ? s.take<float>(width * ROWS) : nullptr;
         if (!s.counting) h[k][i] = state, slope[k][i] = slopes;
         if (width > widest) widest = width;
         if (i < network.depth && width * network.layers[i].outputs > largest) largest = width * network.layers[i].outputs;
@@ -108,15 +114,8 @@ void inputs(const Bound &p, const Tape &tape, int rows) {
       typedef decltype(vector) V;
       store(x + v, fma(load<V>(c.scale + v), load<V>(x0 + v), load<V>(c.noise_scale + v) * load<V>(eps + v)));
     });
-    for (int i = 0; i < p.frequencies; i++) {
-      float *sin = x + (1 + i) * dim * ROWS, *cos = sin + p.frequencies * dim * ROWS;
-      columns<Two>(rows, [&](auto vector, int v) {
-        const auto found = sin_and_cos(load<decltype(vector)>(x + v) * p.frequency[i]);
-        store(sin + v, found.sin);
-        store(cos + v, found.cos);
-      });
-    }
   }
+  fourier(p.frequency, p.frequencies, dim, tape.seen, ROWS, rows);
   memcpy(tape.seen + (p.inputs() - 1) * ROWS, c.time, rows * sizeof(float));
   transpose(tape.seen, ROWS, p.inputs(), rows, tape.h[0][0], padded(p.inputs()));
 }

@@ -1,0 +1,77 @@
+"""Files of an estimator: a model file, with the parameters, the table and the transform of its columns."""
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ddpm import checkpoint
+from ddpm.tables import Table
+from ddpm.transforms import TableTransform
+
+if TYPE_CHECKING:
+    from ddpm.estimator import DDPM
+
+
+def save(model: "DDPM", path: str | os.PathLike[str]) -> None:
+    """Write a fitted model; see DDPM.save."""
+    table = model._table
+    said = {
+        "params": {name: _in_json(value) for name, value in model.get_params().items()},
+        "scaling": model.transform_.kind,
+        "whiten": model.transform_.whiten,
+        "table": {
+            "kind": table.kind,
+            "dtypes": table.dtypes,
+            "names": None if table.names is None else [_plain(name) for name in table.names],
+            "decimals": table.decimals,
+        },
+        "classes": model.classes_.tolist() if hasattr(model, "classes_") else None,
+    }
+    arrays = {**model.transform_.state(), "losses": model.losses_, "lowest": model._low, "highest": model._high}
+    if hasattr(model, "classes_"):
+        arrays["class_counts"] = model.class_counts_
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    checkpoint.save(model.diffusion_, path, table=(said, tensors))
+
+
+def load(kind: type["DDPM"], path: str | os.PathLike[str], backend: str | None) -> "DDPM":
+    """Read a model; see DDPM.load."""
+    diffusion, said, tensors = checkpoint.load_with_table(path, backend)
+    if not said:
+        raise ValueError(f"{os.fspath(path)!r} has no table: it was written by ddpm.save, and ddpm.load reads it")
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    params: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said["params"].items()}
+    found = kind(**params | {"backend": backend})
+    found.diffusion_, found.losses_ = diffusion, arrays.pop("losses")
+    found._low, found._high = arrays.pop("lowest"), arrays.pop("highest")
+    if said["classes"] is not None:
+        found.classes_, found.class_counts_ = np.array(said["classes"]), arrays.pop("class_counts")
+    found.transform_ = TableTransform(said["scaling"], said["whiten"]).restore(arrays)
+    found.n_features_in_ = len(found.transform_.constant)
+    table = said["table"]
+    names, decimals = table["names"], table.get("decimals") or [None] * found.n_features_in_  # older files lack these
+    found._table = Table(
+        table["kind"], tuple(table["dtypes"]), None if names is None else tuple(names), tuple(decimals)
+    )
+    if names is not None and all(isinstance(name, str) for name in names):
+        found.feature_names_in_ = np.asarray(names, dtype=object)
+    return found
+
+
+def _in_json(value: Any) -> Any:
+    """A parameter as a file keeps it; a RandomState is forgotten."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.random.RandomState):
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return [_in_json(each) for each in value]
+
+
+def _plain(name: Any) -> str | int:
+    """The name of a column as a file keeps it."""
+    return int(name) if isinstance(name, int | np.integer) and not isinstance(name, bool) else str(name)
