@@ -13,6 +13,9 @@ from ddpm.metrics import Array
 from ddpm.tables import Table, as_array
 from kernels import arguments
 
+ROWS = 20  # the fewest that are halved
+EXACT = 2000  # rows of each side of the exact distance
+
 
 class Score(NamedTuple):
     """One metric.
@@ -123,9 +126,6 @@ def evaluate(model: DDPM, X: Any, y: ArrayLike | None = None, *, samples: int = 
     )
     varying = [name for name, there in zip(names, varies, strict=True) if there]
     return Evaluation(scores, half, dict(zip(varying, by_column.tolist(), strict=True)))
-
-
-ROWS, EXACT = 20, 2000
 
 
 def _mean(name: str, values: Array, mixture: float | None) -> Score:

@@ -13,6 +13,7 @@ from kernels import arguments
 
 Array = NDArray[np.float64]
 
+FOLDS = 5  # of the cross-validation of a classifier
 ROWS = 5000  # of each side that the exact distance looks at: it takes N^2 numbers, and more than N^2 time
 
 
@@ -104,9 +105,6 @@ def gaussian_mixture(x: ArrayLike, *, random_state: int = 0) -> Any:
         for kind in ("full", "diag")
     ]
     return min(found, key=lambda mixture: mixture.bic(rows))
-
-
-FOLDS = 5
 
 
 def _optimal_transport() -> Any:

@@ -1,4 +1,4 @@
-"""What is compared: columns as the ForestDiffusion paper scales them, and how near rows are to the training set."""
+"""Scales columns as the ForestDiffusion paper does, and measures how near rows are to the training set."""
 
 import numpy as np
 from numpy.typing import NDArray
