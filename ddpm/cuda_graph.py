@@ -7,6 +7,7 @@ host starts before it has seen the loss.
 """
 
 import contextlib
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ddpm.batches import Rows
 from ddpm.diffusion import Diffusion
+from ddpm.optimizer import HostAdamW
+from ddpm.recipe import Recipe
 
 CHUNK = 100  # steps between two looks at the losses; the device has one more chunk to do meanwhile
 WARM_UP = 3  # steps before the recording, in which Triton compiles, AdamW makes its state and cuBLAS its workspace
@@ -42,6 +46,52 @@ def capture(step: Step) -> Step:
     with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         step()
     return graph.replay
+
+
+def recorded_step(
+    diffusion: Diffusion, seen: Rows, recipe: Recipe, capture: Callable[[Step], Step]
+) -> Callable[[int], float]:
+    """Return what updates the network once, unless the loss, which it returns, is not finite.
+
+    The host chooses rows and learning rate; all else is one replay, from the step after the warm-up on.
+    """
+    device, order, optimizer = seen.x0.device, seen.order(recipe), HostAdamW(diffusion, recipe)
+    rows = torch.zeros(recipe.batch_size or 0, dtype=torch.int64, device=device)
+    at = torch.zeros((), dtype=torch.int64, device=device)
+    learning_rate, found, not_finite = (torch.zeros((), dtype=torch.float32, device=device) for _ in range(3))
+
+    def update() -> None:
+        batch = seen if order is None else seen.at(rows)
+        optimizer.zero_grad()
+        loss = diffusion.backward(
+            batch.x0,
+            seed=recipe.seed,
+            step=at,
+            closed_form=recipe.closed_form,
+            draws=recipe.draws,
+            condition=batch.condition,
+        )
+        not_finite.copy_((0 * loss).ne(0))
+        if recipe.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(optimizer.parameters.values(), recipe.max_grad_norm)
+        optimizer.step(learning_rate, not_finite)
+        found.copy_(loss)
+
+    taken = itertools.count()
+    advance: Step = update
+
+    def step(iteration: int) -> float:
+        nonlocal advance
+        if order is not None:
+            rows.copy_(order(iteration))
+        at.fill_(iteration)
+        learning_rate.fill_(recipe.learning_rate(iteration))
+        if next(taken) == WARM_UP:
+            advance = capture(update)
+        advance()
+        return found.item()
+
+    return step
 
 
 def train_on_device(

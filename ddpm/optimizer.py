@@ -30,8 +30,8 @@ class HostAdamW:
             p.grad = None
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Update the parameters that have a gradient."""
+    def step(self, learning_rate: float | Tensor, not_finite: Tensor | None = None) -> None:
+        """Update the parameters that have a gradient, unless `not_finite`, 0-d float32 on their device, is 1."""
         found = {name: p for name, p in self.parameters.items() if p.grad is not None}
         for name, p in found.items():
             if name not in self.state:
@@ -43,6 +43,7 @@ class HostAdamW:
             [p.grad for p in found.values() if p.grad is not None],
             *(first, second, [], taken),
             fused=True,
+            found_inf=not_finite,
             amsgrad=False,
             maximize=False,
             lr=learning_rate,

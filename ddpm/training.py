@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from ddpm.averages import AVERAGE, BEST, Averages
 from ddpm.batches import Rows
-from ddpm.cuda_graph import capture, on_side_stream, train_on_device
+from ddpm.cuda_graph import capture, on_side_stream, recorded_step, train_on_device
 from ddpm.diffusion import Diffusion
 from ddpm.networks import GaussianMLP
 from ddpm.one_call import one_call
 from ddpm.optimizer import HostAdamW, device_adamw
 from ddpm.recipe import Recipe
-from kernels import arguments, backends
+from kernels import arguments, backends, networks
 from kernels.constants import NETWORK, STREAM_SHIFT
 from kernels.reference.noise import key_of, philox
 
@@ -88,9 +88,9 @@ def train(
     On a CPU no hook of an optimizer is called. Where the backend `native` holds the network, a step is taken without
     autograd and with what torch's AdamW computes, and `grad` is None afterwards.
 
-    On CUDA, with a backend that can be recorded ("triton"), such steps are replayed from a CUDA graph. For a network
-    that no kernel holds, let go of every loss that you computed before: what autograd keeps for it cannot be part of a
-    graph.
+    On CUDA, with a backend that can be recorded ("triton"), steps are replayed from a CUDA graph: the tutorial's of any
+    network, and others of a GaussianMLP without dropout. For a network that no kernel holds, let go of every loss that
+    you computed before: what autograd keeps for it cannot be part of a graph.
 
     Raises:
         TypeError, ValueError: a bad argument.
@@ -214,15 +214,20 @@ def host_step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Call
         if step is not None:
             yield step
             return
-    yield _step(diffusion, seen, recipe)
+    at_random = any(isinstance(module, _DropoutNd) and module.p > 0 for module in diffusion.network.modules())
+    in_graphs = seen.x0.is_cuda and backends.get(diffusion.backend).in_cuda_graphs
+    if in_graphs and not at_random and networks.describe(diffusion.network) is not None:
+        with on_side_stream(seen.x0.device):
+            yield recorded_step(diffusion, seen, recipe, capture)
+    else:
+        yield _step(diffusion, seen, recipe, at_random=at_random)
 
 
-def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Callable[[int], float]:
+def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe, at_random: bool) -> Callable[[int], float]:
     """Return what updates the network once, unless the loss, which it returns, is not finite."""
     device = seen.x0.device
     order = seen.order(recipe)
     optimizer = HostAdamW(diffusion, recipe)
-    at_random = any(isinstance(module, _DropoutNd) and module.p > 0 for module in diffusion.network.modules())
 
     def step(iteration: int) -> float:
         rows = seen if order is None else seen.at(order(iteration).to(device))

@@ -60,7 +60,7 @@ def inputs(x: Tensor, features: Sequence[float], condition: Tensor | None, time:
     """Return what a perceptron sees: x [B, D], sin(w x) for each w of `features`, cos(w x), condition, time [B, 1]."""
     parts = [x]
     if features:
-        angles = (x.unsqueeze(1) * x.new_tensor(features).unsqueeze(1)).flatten(1)
+        angles = torch.cat([x * w for w in features], 1)  # no tensor of them, which a CUDA device would wait for
         parts += [torch.sin(angles), torch.cos(angles)]
     return torch.cat((*parts, time) if condition is None else (*parts, condition.to(x.dtype), time), 1)
 

@@ -115,6 +115,12 @@ def alpha_bars(betas: Tensor) -> Tensor:
 
 
 @per_schedule
+def last_alpha_bar(betas: Tensor, device: torch.device) -> Tensor:
+    """Return that of x_T, 0-d float64 on `device`."""
+    return alpha_bars(betas)[-1].to(device)
+
+
+@per_schedule
 def posterior(betas: Tensor, device: torch.device) -> Posterior:
     """Return the posterior of every step, on `device`."""
     beta, alpha_bar = betas.double(), alpha_bars(betas)
@@ -134,7 +140,7 @@ def closed_form_constant(betas: Tensor, device: torch.device) -> Tensor:
     H(q(x_{t-1} | x_t, x_0)), which is 1 / 2 + log(2 pi variance_t) / 2, for t > 1. The product of the variances is that
     of all betas over 1 - alpha_bar_T.
     """
-    return bound_constant(betas, device) - 0.5 * alpha_bars(betas)[-1].to(device)
+    return bound_constant(betas, device) - 0.5 * last_alpha_bar(betas, device)
 
 
 def _round_products(factors: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import ddpm
+from ddpm import training
 from ddpm.batches import Batches, permutation
+from ddpm.cuda_graph import recorded_step
 from ddpm.recipe import Recipe
 
 SCHEDULE = ddpm.Schedule.log_snr(20)
@@ -87,6 +89,51 @@ def test_backends_agree() -> None:
     losses = [train(diffusion(name), 10, **EVERYTHING).losses for name in ("reference", "vectorized", "native")]
     for other in losses[1:]:
         torch.testing.assert_close(other, losses[0], rtol=1e-3, atol=1e-4)
+
+
+def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train as with a CUDA graph, but that each step is started by hand."""
+    monkeypatch.setattr(training, "_step", lambda *of, at_random: recorded_step(*of, capture=lambda step: step))
+
+
+def test_on_a_device_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = diffusion("vectorized"), diffusion("vectorized")
+    expected = train(here, 20, **EVERYTHING)
+    as_on_a_device(monkeypatch)
+    found = train(there, 20, **EVERYTHING)
+    # the learning rate is float32 there
+    torch.testing.assert_close(found.losses, expected.losses, rtol=1e-5, atol=1e-6)
+    assert found.validation_losses == pytest.approx(expected.validation_losses, rel=1e-5)
+    for p, q in zip(weights(there), weights(here), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_on_a_device_the_last_good_weights_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_on_a_device(monkeypatch)
+    model, good = diffusion("vectorized"), diffusion("vectorized")
+    backward = model.backward
+    fail = {7: math.inf}
+    monkeypatch.setattr(model, "backward", lambda *of, **at: backward(*of, **at) * fail.get(int(at["step"]), 1))
+    with pytest.raises(FloatingPointError, match="the loss is inf at iteration 7$"):
+        train(model, 20, **EVERYTHING)
+    train(good, 7, **EVERYTHING)
+    assert model.iteration == 7
+    assert equal(model, good)
+    assert model.optimizer_state is not None
+    assert {int(state["step"]) for state in model.optimizer_state.values()} == {7}
+
+
+@pytest.mark.triton
+def test_in_triton() -> None:
+    # on CUDA this is the graph, from the fourth step on
+    device = oracle.device("triton")
+    everything = EVERYTHING | {"validation": VALIDATION.to(device)}
+    whole, halves, here = diffusion("triton").to(device), diffusion("triton").to(device), diffusion("vectorized")
+    losses = ddpm.train(whole, X0.to(device), 6, progress=False, **everything).losses
+    parts = [ddpm.train(halves, X0.to(device), steps, progress=False, **everything).losses for steps in (5, 1)]
+    assert torch.equal(torch.cat(parts), losses)
+    assert equal(whole, halves)
+    torch.testing.assert_close(losses, train(here, 6, **EVERYTHING).losses, rtol=1e-3, atol=1e-4)
 
 
 def test_it_learns_and_the_generator_is_left_alone() -> None:

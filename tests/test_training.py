@@ -109,12 +109,16 @@ def test_on_a_device_the_last_good_weights_are_kept(bad: int, monkeypatch: pytes
 
 
 @pytest.mark.triton
+@pytest.mark.parametrize("closed_form", [False, True], ids=["sampled", "closed"])
 @pytest.mark.parametrize("hidden", [(4,), (3, 3)], ids=["fused network", "any network"])
-def test_in_triton(hidden: tuple[int, ...]) -> None:
+def test_in_triton(hidden: tuple[int, ...], closed_form: bool) -> None:
     # on CUDA this is the graph
     x0, models = oracle.points(5, 1), [diffusion(backend, hidden) for backend in ("vectorized", "triton")]
     devices = (torch.device("cpu"), oracle.device("triton"))
-    losses = [ddpm.train(m, x0.to(d), steps=5, progress=False).losses for m, d in zip(models, devices, strict=True)]
+    losses = [
+        ddpm.train(m, x0.to(d), steps=5, progress=False, closed_form=closed_form).losses
+        for m, d in zip(models, devices, strict=True)
+    ]
     torch.testing.assert_close(*losses, rtol=1e-5, atol=0)
     for p, q in zip(*(m.parameters() for m in models), strict=True):
         torch.testing.assert_close(p, q.cpu(), rtol=0, atol=1e-5)

@@ -17,9 +17,10 @@ from kernels.place import Place
 from kernels.reference.noise import MASK, key_of, philox
 
 
-def start_of(place: Place) -> int:
-    """Return what the multiples of the golden ratio that give the steps begin with."""
-    start, *_ = philox((0, 0, int(place.step), TIMES << STREAM_SHIFT), key_of(place.seed))
+def start_of(place: Place) -> int | Tensor:
+    """Return what the multiples of the golden ratio that give the steps begin with: on the device if `step` is."""
+    step = place.step.long() if isinstance(place.step, Tensor) else place.step
+    start, *_ = philox((0, 0, step, TIMES << STREAM_SHIFT), key_of(place.seed))  # type: ignore[type-var]
     return start
 
 
@@ -106,5 +107,5 @@ def rows(x0: Tensor, betas: Tensor, draws: int, place: Place, closed_form: bool,
 
 def rest(x0: Tensor, betas: Tensor) -> Tensor:
     """The expectation of -log N(x_T; 0, 1) over q(x_T | x_0), the mean over all elements; 0-d float64."""
-    alpha_bar = schedules.alpha_bars(betas)[-1].to(x0.device)
+    alpha_bar = schedules.last_alpha_bar(betas, x0.device)
     return 0.5 * (math.log(2 * math.pi) + alpha_bar * x0.double().square().mean() + 1 - alpha_bar)

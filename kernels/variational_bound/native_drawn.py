@@ -33,7 +33,7 @@ def prepare(pair: MLPPair, betas: Tensor, draws: int) -> Find:
         seed, step, first = place
         enough = _drawn_bound(
             *(out.data_ptr(), *layers, frequencies, len(frequencies), *given, x0.data_ptr(), *x0.shape, draws, *bound),
-            *(seed, int(step), first, drawn.start_of(place), torch.get_num_threads()),
+            *(seed, int(step), first, int(drawn.start_of(place)), torch.get_num_threads()),
         )
         call.check_memory(enough)
 

@@ -51,7 +51,8 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) 
         if sizes.is_unrolled(dim, hidden, pair.tables is not None):
             groups = 1 if count >= sizes.MANY else sizes.LANES
             block = sizes.LANES // groups
-            grid = (min(triton.cdiv(count, block), most),)
+            # a lane's own sample takes long: more programs than run at a time leave fewer of them waiting at the end
+            grid = (min(triton.cdiv(count, block), 3 * most if groups == 1 else most),)
             partial = torch.empty(size + 1, grid[0], dtype=torch.float32, device=device)
             unrolled_kernel[grid](
                 x0, partial, constants.scale, constants.noise_scale, constants.factor, *tables, *weights, count, steps,

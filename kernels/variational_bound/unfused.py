@@ -13,7 +13,7 @@ from kernels import autograd, noise
 from kernels.forward_process import forward_process
 from kernels.networks import Called
 from kernels.place import Place
-from kernels.schedules import alpha_bars, bound_constant, closed_form_constant, posterior
+from kernels.schedules import bound_constant, closed_form_constant, last_alpha_bar, posterior
 from kernels.transition_bound import transition_bound
 from kernels.variational_bound import drawn
 
@@ -83,7 +83,7 @@ def variational_bound(
         trajectory = forward_process(x, betas, **at)
         # each term counted from -log N(0; 0, 1), as the constants are
         if closed_form:
-            total += 0.5 * alpha_bars(betas)[-1].to(x.device) * x.double().square().sum() / x0.numel()
+            total += 0.5 * last_alpha_bar(betas, x.device) * x.double().square().sum() / x0.numel()
         else:
             eps = noise.normal(len(x), dim, steps, device=x.device, **at)
             squares = trajectory[-1].double().square().sum() - eps.square_().sum(dtype=torch.float64)
