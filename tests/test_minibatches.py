@@ -93,7 +93,7 @@ def test_backends_agree() -> None:
 
 def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train as with a CUDA graph, but that each step is started by hand."""
-    monkeypatch.setattr(training, "_step", lambda *of, at_random: recorded_step(*of, capture=lambda step: step))
+    monkeypatch.setattr(training, "_step", lambda *of, at_random: recorded_step(*of, lambda step: step))
 
 
 def test_on_a_device_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +112,9 @@ def test_on_a_device_the_last_good_weights_are_kept(monkeypatch: pytest.MonkeyPa
     as_on_a_device(monkeypatch)
     model, good = diffusion("vectorized"), diffusion("vectorized")
     backward = model.backward
-    fail = {7: math.inf}
-    monkeypatch.setattr(model, "backward", lambda *of, **at: backward(*of, **at) * fail.get(int(at["step"]), 1))
-    with pytest.raises(FloatingPointError, match="the loss is inf at iteration 7$"):
+    fails = {7: math.inf}
+    monkeypatch.setattr(model, "backward", lambda *of, **at: backward(*of, **at) * fails.get(int(at["step"]), 1))
+    with pytest.raises(FloatingPointError, match=r"the loss is inf at iteration 7$"):
         train(model, 20, **EVERYTHING)
     train(good, 7, **EVERYTHING)
     assert model.iteration == 7

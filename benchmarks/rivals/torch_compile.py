@@ -112,6 +112,8 @@ def reverse_process(p: Problem) -> Work:
         eps = normals(p) if eps is None else eps
         for t in reversed(range(c.T)):
             x = one(x, eps[t], times[t])
+            if c.device == "cuda":
+                x = x.clone()  # the next replay of the CUDA graph overwrites it
         return [x.clone()]
 
     return Work(result, result)
