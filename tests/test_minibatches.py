@@ -2,6 +2,7 @@
 """Training with minibatches, drawn terms, averages and a validation set: resumable to the bit, each option honest."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 import ddpm
 from ddpm import training
-from ddpm.batches import Batches, permutation
+from ddpm.batches import Batches, Rows, permutation
 from ddpm.cuda_graph import recorded_step
 from ddpm.recipe import Recipe
 
@@ -93,7 +94,11 @@ def test_backends_agree() -> None:
 
 def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train as with a CUDA graph, but that each step is started by hand."""
-    monkeypatch.setattr(training, "_step", lambda *of, at_random: recorded_step(*of, lambda step: step))
+
+    def step(model: ddpm.Diffusion, seen: Rows, recipe: Recipe, at_random: bool) -> Callable[[int], float]:
+        return recorded_step(model, seen, recipe, capture=lambda step: step)
+
+    monkeypatch.setattr(training, "_step", step)
 
 
 def test_on_a_device_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
