@@ -2,6 +2,6 @@
 
 import sys
 
-from ddpm.command_line import main
+from ddpm.commands import main
 
 sys.exit(main())

@@ -85,6 +85,33 @@ def _is_as_made(network: GaussianMLP, made: GaussianMLP) -> bool:
     )
 
 
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a model file says of its network, its schedule, its training and its "table", {} for none.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is truncated, is not one of ours, or was written by a later version.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no model file {os.fspath(path)!r}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = (file.metadata() or {}).get(FORMAT)
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a whole safetensors file: {error}") from error
+    if metadata is None:
+        raise ValueError(f"{os.fspath(path)!r} is not a model of fused-ddpm")
+    try:
+        description: dict[str, Any] = {"table": {}} | json.loads(metadata)
+        version = description["version"]
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
+    if version not in READABLE:
+        readable = " and ".join(map(str, READABLE))
+        raise ValueError(f"{os.fspath(path)!r} has format version {version}; this reads {readable}")
+    return description
+
+
 def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
     """Read a model on the CPU; training can go on from it.
 
@@ -102,11 +129,9 @@ def load_with_table(
     path: str | os.PathLike[str], backend: str | None = None
 ) -> tuple[Diffusion, dict[str, Any], dict[str, Tensor]]:
     """Read a model, and what an estimator added to it: an empty description if there was none."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no model file {os.fspath(path)!r}")
+    description = describe(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get(FORMAT)
             tensors: dict[str, Tensor] = {
                 # a copy: what safetensors gives is the file itself, and changes with it
                 name: file.get_tensor(name).clone()
@@ -114,33 +139,24 @@ def load_with_table(
             }
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)!r} is not a whole safetensors file: {error}") from error
-    if metadata is None:
-        raise ValueError(f"{os.fspath(path)!r} is not a model of fused-ddpm")
     try:
-        description = json.loads(metadata)
-        version = description["version"]
-        if version in READABLE:
-            schedule = Schedule(tensors["schedule.betas"])
-            network = _made(description["network"], schedule)
-            weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-            network.load_state_dict(weights, assign=True)  # in the dtype that they were saved in
-            for name in description.get("frozen", ()):
-                network.get_parameter(name).requires_grad_(False)
-            seed, iteration = int(description["seed"]), int(description["iteration"])
-            optimizer_state = _optimizer_state(network, tensors)
-            kept = {kind: _kept(network, tensors, kind) for kind in KINDS if any(n.startswith(kind) for n in tensors)}
-            best_loss = description.get("best_loss")
+        schedule = Schedule(tensors["schedule.betas"])
+        network = _made(description["network"], schedule)
+        weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+        network.load_state_dict(weights, assign=True)  # in the dtype that they were saved in
+        for name in description.get("frozen", ()):
+            network.get_parameter(name).requires_grad_(False)
+        seed, iteration = int(description["seed"]), int(description["iteration"])
+        optimizer_state = _optimizer_state(network, tensors)
+        kept = {kind: _kept(network, tensors, kind) for kind in KINDS if any(n.startswith(kind) for n in tensors)}
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:  # names or shapes do not fit
         raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
-    if version not in READABLE:
-        readable = " and ".join(map(str, READABLE))
-        raise ValueError(f"{os.fspath(path)!r} has format version {version}; this reads {readable}")
     diffusion = Diffusion(network, schedule, backend)
     diffusion.seed, diffusion.iteration = seed, iteration
     diffusion.optimizer_state = optimizer_state or None
-    diffusion.kept, diffusion.best_loss = kept, best_loss
+    diffusion.kept, diffusion.best_loss = kept, description.get("best_loss")
     table = {name.removeprefix("table."): t for name, t in tensors.items() if name.startswith("table.")}
-    return diffusion, description.get("table", {}), table
+    return diffusion, description["table"], table
 
 
 def _kept(network: GaussianMLP, tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """A DDPM of a table, with the habits of scikit-learn."""
 
 import os
+import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from ddpm.diffusion import Diffusion
 from ddpm.likelihood import log_likelihood
 from ddpm.networks import GaussianMLP
 from ddpm.schedule import Schedule
-from ddpm.tables import Array, Table, as_array
+from ddpm.tables import Array, Table, as_array, collapsed
 from ddpm.training import train
 from ddpm.transforms import KINDS, TableTransform
 from kernels import arguments
@@ -76,6 +77,8 @@ class DDPM(DensityMixin, BaseEstimator):
     class_counts_ : ndarray
         How many rows each had.
     n_features_in_, feature_names_in_ : as in scikit-learn.
+    columns_ : list or None
+        Where a file has the model, columns of the one that "ddpm train" read, with that of the classes.
     """
 
     def __init__(
@@ -125,7 +128,7 @@ class DDPM(DensityMixin, BaseEstimator):
         path : str or path
         """
         check_is_fitted(self)
-        estimator_files.save(self, path)
+        estimator_files.save(self, path, getattr(self, "columns_", None))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> "DDPM":
@@ -184,7 +187,7 @@ class DDPM(DensityMixin, BaseEstimator):
         one_hot = self._fit_classes(y, len(x))
         self._table, self._low, self._high = table.with_decimals(x), x.min(0), x.max(0)
         x = table.continuous(x, seed)
-        defaults = Defaults(len(x), int((np.ptp(x, axis=0) > 0).sum()))
+        defaults = Defaults(len(x), int((x.min(0) < x.max(0)).sum()))
         names = ("hidden", "timesteps", "features", "steps", "weight_decay", "whiten")
         chosen = {name: self._choose(name, defaults) for name in names}
         kind = self._choose("scaling", defaults)
@@ -194,6 +197,7 @@ class DDPM(DensityMixin, BaseEstimator):
             raise ValueError(f"scaling must be one of {', '.join(KINDS)}, 'auto' or None; got {kind!r}")
         self.transform_ = TableTransform(kind, bool(chosen["whiten"])).fit(x)
         z = torch.from_numpy(self.transform_.transform(x)).float()
+        self._warn_of_collapse(x)
         schedule = Schedule.log_snr(arguments.integer("timesteps", chosen["timesteps"], 2, 2**18))
         network = GaussianMLP(
             self.transform_.dim,
@@ -235,6 +239,14 @@ class DDPM(DensityMixin, BaseEstimator):
             validate_every=max(1, steps // 20),
         )
         self.losses_ = result.losses.numpy()
+
+    def _warn_of_collapse(self, x: Array) -> None:
+        """Warn of columns whose numbers float32, in which the network computes, cannot tell apart."""
+        varies = ~self.transform_.constant
+        single = ((x[:, varies] - self.transform_.center) / self.transform_.spread).astype(np.float32)
+        names = np.array(self._table.names or range(x.shape[1]), dtype=object)[varies]
+        for name, before, after in collapsed(x[:, varies], single, names):
+            warnings.warn(f"column {name} has {before} different numbers, in float32 only {after}", stacklevel=4)
 
     def _choose(self, name: str, defaults: Defaults) -> Any:
         value = getattr(self, name)

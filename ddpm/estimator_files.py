@@ -1,7 +1,7 @@
 """Files of an estimator: a model file, with the parameters, the table and the transform of its columns."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from ddpm.estimator import DDPM
 
 
-def save(model: "DDPM", path: str | os.PathLike[str]) -> None:
-    """Write a fitted model; see DDPM.save."""
+def save(model: "DDPM", path: str | os.PathLike[str], columns: Sequence[str | int] | None = None) -> None:
+    """Write a fitted model; see DDPM.save.
+
+    `columns` are those of the file that it was fitted to, in order, with that of the classes; None where it was none.
+    """
     table = model._table
     said = {
         "params": {name: _in_json(value) for name, value in model.get_params().items()},
@@ -29,6 +32,7 @@ def save(model: "DDPM", path: str | os.PathLike[str]) -> None:
             "decimals": table.decimals,
         },
         "classes": model.classes_.tolist() if hasattr(model, "classes_") else None,
+        "columns": None if columns is None else list(columns),
     }
     arrays = {**model.transform_.state(), "losses": model.losses_, "lowest": model._low, "highest": model._high}
     if hasattr(model, "classes_"):
@@ -56,6 +60,7 @@ def load(kind: type["DDPM"], path: str | os.PathLike[str], backend: str | None) 
     found._table = Table(
         table["kind"], tuple(table["dtypes"]), None if names is None else tuple(names), tuple(decimals)
     )
+    found.columns_ = said.get("columns")
     if names is not None and all(isinstance(name, str) for name in names):
         found.feature_names_in_ = np.asarray(names, dtype=object)
     return found

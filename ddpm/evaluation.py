@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm import tqdm
 
 from ddpm import metrics
 from ddpm.estimator import DDPM
@@ -13,8 +14,11 @@ from ddpm.metrics import Array
 from ddpm.tables import Table, as_array
 from kernels import arguments
 
+T = TypeVar("T")
+
 ROWS = 20  # the fewest that are halved
-EXACT = 2000  # rows of each side of the exact distance
+MOST = 10_000  # rows of each side
+EXACT = 2000  # of each side of the exact distance, and whose likelihood is estimated
 
 
 class Score(NamedTuple):
@@ -66,11 +70,20 @@ class Evaluation:
         return f"{table}\n{self.rows} rows of data on each side"
 
 
-def evaluate(model: DDPM, X: Any, y: ArrayLike | None = None, *, samples: int = 8, random_state: int = 0) -> Evaluation:
+def evaluate(
+    model: DDPM,
+    X: Any,
+    y: ArrayLike | None = None,
+    *,
+    samples: int = 8,
+    random_state: int = 0,
+    progress: bool = False,
+) -> Evaluation:
     """Compare a model with data that it was not fitted to.
 
     One half of the rows is what all are compared with. The other half is fresh data, and what a mixture of Gaussians
-    (chosen by BIC) is fitted to. Distances are of columns divided by their standard deviation; constant columns are
+    (chosen by BIC) is fitted to; of each, at most 10,000 rows, drawn at random, and for likelihood and exact distance
+    2000. Distances are of columns divided by their standard deviation; constant columns are
     left out, and classes too.
 
     Args:
@@ -79,6 +92,7 @@ def evaluate(model: DDPM, X: Any, y: ArrayLike | None = None, *, samples: int = 
         y: their classes, where the model was fitted to some; without them the likelihood is that of X alone.
         samples: trajectories of each row for the likelihood.
         random_state: of the halves, and of what is drawn.
+        progress: show a progress bar, if standard error is a terminal.
 
     Raises:
         ValueError: rows that the model cannot score, or fewer than 20.
@@ -89,13 +103,17 @@ def evaluate(model: DDPM, X: Any, y: ArrayLike | None = None, *, samples: int = 
     if len(x) < ROWS:
         raise ValueError(f"X must have at least {ROWS} rows; got {len(x)}")
     order = np.random.default_rng(random_state).permutation(len(x))
-    half = len(x) // 2
+    half = min(len(x) // 2, MOST)
     kept, fresh = order[:half], order[half : 2 * half]
     rows = X.iloc[kept] if hasattr(X, "iloc") else X[kept]
     classes = None if y is None else np.asarray(y)[kept]
-    log_likelihoods = model.score_samples(rows, classes, samples=samples)
-    bounds = model.score_samples(rows, classes, samples=1)
-
+    bar = tqdm(total=9, desc="evaluate", disable=None if progress else True)
+    few = slice(0, EXACT)
+    scored = rows.iloc[few] if hasattr(X, "iloc") else rows[few]
+    log_likelihoods, bounds = (
+        _shown(bar, model.score_samples(scored, None if classes is None else classes[few], samples=each))
+        for each in (samples, 1)
+    )
     drawn = model.sample(half, random_state=random_state)
     drawn = drawn[0] if isinstance(drawn, tuple) else drawn
     scale = x.std(0)
@@ -105,13 +123,13 @@ def evaluate(model: DDPM, X: Any, y: ArrayLike | None = None, *, samples: int = 
     data, other, own = (
         side[:, varies] / scale[varies] for side in (x[kept], x[fresh], np.asarray(as_array(drawn), dtype=np.float64))
     )
-    mixture = metrics.gaussian_mixture(other, random_state=random_state)
+    mixture = _shown(bar, metrics.gaussian_mixture(other, random_state=random_state))
     theirs = mixture.sample(half)[0]
     units = np.log(scale[varies]).sum()
     of_mixture = None if y is not None else float(mixture.score(data) - units)
 
     def compared(name: str, metric: Callable[[Array, Array], Any]) -> Score:
-        return Score(name, *(float(metric(side, data)) for side in (own, other, theirs)))
+        return _shown(bar, Score(name, *(float(metric(side, data)) for side in (own, other, theirs))))
 
     by_column = metrics.wasserstein_by_column(own, data)
     names = [str(name) for name in X.columns] if hasattr(X, "columns") else [f"column {i}" for i in range(x.shape[1])]
@@ -124,8 +142,15 @@ def evaluate(model: DDPM, X: Any, y: ArrayLike | None = None, *, samples: int = 
         compared("accuracy of a classifier (C2ST)", lambda a, b: metrics.c2st(a, b, random_state=random_state)),
         compared("coverage", metrics.coverage),
     )
+    bar.close()
     varying = [name for name, there in zip(names, varies, strict=True) if there]
     return Evaluation(scores, half, dict(zip(varying, by_column.tolist(), strict=True)))
+
+
+def _shown(bar: tqdm, result: T) -> T:
+    """The same, after a look of the progress bar."""
+    bar.update()
+    return result
 
 
 def _mean(name: str, values: Array, mixture: float | None) -> Score:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import ddpm
-from ddpm import figures
-from ddpm.command_line import main
+from ddpm.commands import main
 
 FAST = ["--backend", "vectorized"]
+TUTORIAL = ["--tutorial", *FAST]
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,7 +42,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return match[1]
 
 
-@pytest.mark.parametrize("arguments", [[], ["demo"], ["train"], ["sample"], ["backends"]])
+@pytest.mark.parametrize("arguments", [[], ["demo"], ["train"], ["sample"], ["evaluate"], ["info"], ["backends"]])
 def test_help(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert main([*arguments, "--help"]) == 0
     captured = capsys.readouterr()
@@ -70,67 +69,11 @@ def test_backends_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split(maxsplit=1)[1] for line in lines] == list(ddpm.backends().values())
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
-def test_train_then_sample(capsys: pytest.CaptureFixture[str], tmp_path: Path, data: Path, schedule: str) -> None:
-    run, out = tmp_path / "run.safetensors", tmp_path / "samples.csv"
-    options = ["--steps", "3", "--hidden", "5", "--timesteps", "12", "--schedule", schedule, "--seed", "7"]
-    assert main(["train", str(data), "--out", str(run), *options, *FAST]) == 0
-    assert re.fullmatch(r"bound -?\d+\.\d{3} nats per dimension; wrote .*run\.safetensors\n", capsys.readouterr().out)
-
-    assert main(["sample", str(run), "--count", "10", "--out", str(out), *FAST]) == 0
-    assert capsys.readouterr().out == f"wrote 10 samples to {out}\n"
-    samples = np.loadtxt(out, delimiter=",", dtype=np.float32)
-    assert np.array_equal(samples, ddpm.load(run, backend="vectorized").sample(10).detach().numpy())
-
-    part = tmp_path / "part.npy"
-    assert main(["sample", str(run), "--count", "6", "--first", "4", "--out", str(part), *FAST]) == 0
-    assert np.array_equal(np.load(part), samples[4:])
-
-
-def test_training_is_repeatable(tmp_path: Path, data: Path) -> None:
-    runs = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    for run in runs:
-        assert main(["train", str(data), "--out", str(run), "--steps", "2", "--timesteps", "5", *FAST]) == 0
-    first, second = (ddpm.load(run).state_dict() for run in runs)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_divergence_is_an_error_and_writes_nothing(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, data: Path
-) -> None:
-    arguments = ["--steps", "3", "--timesteps", "5", "--lr", "1e38", *FAST]
-    said = error(capsys, "train", data, "--out", tmp_path / "run.safetensors", *arguments)
-    assert said.startswith("training diverged")
-    assert said.endswith("try a smaller --lr than 1e+38")
-    assert list(tmp_path.iterdir()) == [data]
-
-
-def test_training_warns_of_columns_far_from_unit_scale(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    points = np.random.default_rng(0).standard_normal((50, 3)) * [1, 100, 0]
-    np.savetxt(tmp_path / "data.csv", points, delimiter=",", header="a,b,c", comments="")
-    run = tmp_path / "run.safetensors"
-    arguments = [
-        "train",
-        str(tmp_path / "data.csv"),
-        "--out",
-        str(run),
-        "--steps",
-        "1",
-        "--timesteps",
-        "3",
-        *FAST,
-    ]
-    assert main(arguments) == 0
-    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ddpm: warning: ")]
-    assert len(warnings) == 1
-    assert re.search(r"data\.csv: standard deviation far from 1 in columns \(from 0\) 1 \(\d+\), 2 \(0\)", warnings[0])
-
-
 def test_existing_outputs_need_force(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, data: Path, model: Path
 ) -> None:
     before = model.read_bytes()
-    train = ["train", str(data), "--out", str(model), "--steps", "1", "--timesteps", "3", *FAST]
+    train = ["train", str(data), "--out", str(model), "--steps", "1", "--timesteps", "3", *TUTORIAL]
     assert "model.safetensors: exists already" in error(capsys, *train)
     assert model.read_bytes() == before
     assert main([*train, "--force"]) == 0
@@ -155,9 +98,21 @@ def test_existing_outputs_need_force(
         (["train", "{data}", "--out", "run.npy"], "run.npy does not end in .safetensors"),
         (["train", "{data}", "--out", "{tmp}/no/run.safetensors"], "/no does not exist"),
         (["train", "missing.csv", "--out", "{run}"], "missing.csv: No such file"),
-        (["train", "{tmp}", "--out", "{run}"], "points are kept in .npy or .csv files"),
+        (["train", "{tmp}", "--out", "{run}"], "tables are kept in .csv, .parquet and .npy files"),
         (["train", "{data}", "--out", "{run}", "--steps", "0"], "'--steps': 0 is not in the range"),
-        (["train", "{data}", "--out", "{run}", "--hidden", "x"], "'--hidden': 'x' is not a valid integer"),
+        (["train", "{data}", "--out", "{run}", "--hidden", "x"], "'--hidden': 'x' is not a width, or several"),
+        (["train", "{data}", "--out", "{run}", "--hidden", "64,0"], "'--hidden': '64,0' is not a width"),
+        (["train", "{data}", "--out", "{run}", "--columns", "0,,1"], "'--columns': '0,,1' has an empty name"),
+        (["train", "{data}", "--out", "{run}", "--columns", "0,2"], "has no column '2'; its columns are 0, 1"),
+        (["train", "{data}", "--out", "{run}", "--target", "kind"], "has no column 'kind'; its columns are 0, 1"),
+        (["train", "{data}", "--out", "{run}", "--transform", "log"], "'--transform': 'log' is not one of"),
+        (["train", "{data}", "--out", "{run}", "--target", "1", "--tutorial"], "--target does not go with --tutorial"),
+        (["train", "{data}", "--out", "{run}", "--batch-size", "5", "--tutorial"], "--batch-size does not go with"),
+        (["train", "{data}", "--out", "{run}", "--schedule", "linear"], "--schedule goes only with --tutorial"),
+        (["evaluate", "{model}", "{data}"], "model.safetensors: was trained with --tutorial"),
+        (["evaluate", "{data}", "{data}"], "data.npy"),
+        (["info", "{data}"], "data.npy' is not a whole safetensors file"),
+        (["info", "missing.safetensors"], "no model file 'missing.safetensors'"),
         (["train", "{data}", "--out", "{run}", "--lr", "0"], "'--lr': 0.0 is not in the range"),
         (["train", "{data}", "--out", "{run}", "--lr", "nan"], "nan"),
         (["train", "{data}", "--out", "{run}", "--schedule", "none"], "'--schedule': 'none' is not one of"),
@@ -165,7 +120,7 @@ def test_existing_outputs_need_force(
         (["train", "{data}", "--out", "{run}", "--seed", str(2**64)], str(2**64)),
         (["sample", "{model}", "--out", "x.npy"], "Missing option '--count'"),
         (["sample", "{model}", "--count", "-1", "--out", "x.npy"], "'--count': -1 is not in the range"),
-        (["sample", "{model}", "--count", "1", "--out", "x.txt"], "x.txt: points are kept in"),
+        (["sample", "{model}", "--count", "1", "--out", "x.txt"], "x.txt: tables are kept in"),
         (["sample", "{model}", "--count", "1", "--out", "{tmp}/x.npy", "--backend", "none"], "'none'"),
         (["sample", "missing.safetensors", "--count", "1", "--out", "{tmp}/x.npy"], "missing.safetensors"),
         (["sample", "{data}", "--count", "1", "--out", "{tmp}/x.npy"], "data.npy"),
@@ -187,13 +142,6 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
     assert not (tmp_path / "demo").exists()
 
 
-def test_bad_data_is_named_with_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("a,b\n1,2\n3,cat\n")
-    said = error(capsys, "train", path, "--out", tmp_path / "run.safetensors")
-    assert said == f"{path}, line 3, field 2: 'cat' is not a number"
-
-
 def test_interrupt_is_one_line_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
 ) -> None:
@@ -201,7 +149,7 @@ def test_interrupt_is_one_line_and_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ddpm, "train", interrupted)
-    assert main(["train", str(data), "--out", str(tmp_path / "run.safetensors"), *FAST]) == 130
+    assert main(["train", str(data), "--out", str(tmp_path / "run.safetensors"), *TUTORIAL]) == 130
     assert capsys.readouterr().err.split() == ["ddpm:", "interrupted"]
     assert list(tmp_path.iterdir()) == [data]
 
@@ -222,7 +170,7 @@ def test_runs_from_a_source_tree_without_install_display_or_terminal(tmp_path: P
             "5",
             "--timesteps",
             "5",
-            *FAST,
+            *TUTORIAL,
         ],
         env=environment | {"PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
@@ -235,69 +183,9 @@ def test_runs_from_a_source_tree_without_install_display_or_terminal(tmp_path: P
     assert run.exists()
 
 
-def test_demo_from_data_to_figures(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    train = ddpm.train
-    # 5 steps instead of 1000, to keep the test short; that training learns is tested elsewhere
-    monkeypatch.setattr(ddpm, "train", lambda *args, **options: train(*args, **options | {"steps": 5}))
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "samples.npy").write_text("of an earlier demo")
-    assert main(["demo", "--out", str(tmp_path / "demo"), *FAST]) == 0
-
-    written = {path.name for path in (tmp_path / "demo").iterdir()}
-    pictures = {f"{name}.png" for name in ("data", "forward", "loss", "reverse", "samples")}
-    assert written == pictures | {"samples.npy", "model.safetensors"}
-    assert all((tmp_path / "demo" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
-
-    samples = np.load(tmp_path / "demo" / "samples.npy")
-    assert samples.shape == (1000, 1)
-    model = ddpm.load(tmp_path / "demo" / "model.safetensors", backend="vectorized")
-    assert np.array_equal(samples, model.sample(1000).detach().numpy())
-
-    rows = dict(re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines()[:-1])
-    assert rows["backend"] == "vectorized"
-    number = {label: float(value.split()[0]) for label, value in rows.items() if label != "backend"}
-    assert number["entropy of the data"] == pytest.approx(2.056, abs=0.01)
-    assert number["bound above entropy"] == pytest.approx(number["bound"] - number["entropy of the data"], abs=0.002)
-    assert number["Wasserstein-1, samples"] > 0
-    assert 0 < number["Wasserstein-1, fresh data"] < 0.5
-
-
-@pytest.mark.parametrize("steps", [1, 5])
-@pytest.mark.parametrize("count", [1, 50])
-def test_figures_are_drawn_at_any_size(tmp_path: Path, steps: int, count: int) -> None:
-    trajectory = np.random.default_rng(0).standard_normal((steps + 1, count)).astype(np.float32)
-    x = np.linspace(-3, 3, 50)
-    drawn = [
-        figures.data_figure(trajectory[0]),
-        figures.forward_figure(trajectory),
-        figures.loss_figure(np.abs(trajectory[:, 0]), 0.5),
-        figures.loss_figure(trajectory[:, 0], -1.0),  # a bound can be negative, where a logarithm cannot show it
-        figures.reverse_figure(trajectory),
-        figures.samples_figure(trajectory[-1], x, np.exp(-(x**2) / 2)),
-    ]
-    for figure in drawn:
-        figure.savefig(tmp_path / "figure.png")
-
-
-def test_a_negative_bound_is_visible() -> None:
-    figure = figures.loss_figure(np.array([10.0, 1.0, -1.0]), -1.2)
-    assert figure.axes[0].get_yscale() == "symlog"
-    assert figures.loss_figure(np.array([10.0, 3.0]), 2.0).axes[0].get_yscale() == "log"
-
-
-def test_reverse_trajectories_are_coloured_by_where_they_end() -> None:
-    history = np.array([[1.0, -1.0, 0.5], [-2.0, 2.0, 3.0]])
-    (lines,) = figures.reverse_figure(history).axes[0].collections
-    colours = lines.get_colors()[:, :3]  # type: ignore[attr-defined]
-    assert np.array_equal(colours[1], colours[2])
-    assert not np.array_equal(colours[0], colours[1])
-
-
 def test_help_does_not_wait_for_torch_or_matplotlib() -> None:
     code = (
-        "import sys, ddpm; before = set(sys.modules); import ddpm.command_line;"
+        "import sys, ddpm; before = set(sys.modules); import ddpm.commands;"
         "new = set(sys.modules) - before;"
         "assert not new & {'torch', 'matplotlib', 'scipy', 'numpy'}, new"
     )
@@ -310,7 +198,7 @@ def test_a_broken_compiler_is_one_line(backend: str, data: Path, tmp_path: Path)
     broken.write_text("#!/bin/sh\necho 'x.cpp:1: error: no such thing' >&2\nexit 1\n")
     broken.chmod(0o755)
     environment = {name: str(tmp_path / "cache") for name in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR")}
-    command = [sys.executable, "-m", "ddpm", "train", str(data), "--backend", backend, "--timesteps", "5"]
+    command = [sys.executable, "-m", "ddpm", "train", str(data), "--tutorial", "--backend", backend]
     ran = subprocess.run(
         [*command, "--out", str(tmp_path / "model.safetensors")],
         env=os.environ | environment | {"CXX": str(broken), "PYTHONPATH": str(ROOT)},

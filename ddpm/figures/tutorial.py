@@ -1,4 +1,4 @@
-"""The figures of the tutorial: arrays in, a `Figure` out; no pyplot, so neither display nor global state."""
+"""The figures of the tutorial: arrays in, a `Figure` out."""
 
 from typing import Any
 
@@ -6,21 +6,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-INK = "#24313d"  # text, axes
-GREY = "#8b97a3"  # what is not yet data: noise
-BLUE = "#2b6c99"  # data, and what ends below zero
-ORANGE = "#e0763a"  # the model, and what ends above zero
-BINS = 50
+from ddpm.figures.style import BINS, BLUE, GREY, INK, ORANGE, empty_figure, entitle, figure_of_one, label
+
 SIDEWAYS: dict[str, Any] = {"orientation": "horizontal", "alpha": 0.75, "histtype": "stepfilled"}
 
 
 def data_figure(x0: np.ndarray) -> Figure:
     """Histogram of the data, x0 [N]."""
-    figure, axes = _figure()
+    figure, axes = figure_of_one()
     axes.hist(x0, BINS, density=True, color=BLUE, alpha=0.75)
-    _label(axes, f"The data: {len(x0)} points", "$x_0$", "density")
+    label(axes, f"The data: {len(x0)} points", "$x_0$", "density")
     return figure
 
 
@@ -30,17 +26,17 @@ def forward_figure(trajectory: np.ndarray, shown: int = 100) -> Figure:
     steps = np.arange(len(trajectory))
     axes.add_collection(_lines(steps, trajectory[:, :shown], [BLUE]))
     axes.set(xlim=(0, steps[-1]), ylim=_limits(trajectory))
-    _label(axes, f"Forward process: {min(shown, trajectory.shape[1])} trajectories", "step $t$", "$x_t$")
+    label(axes, f"Forward process: {min(shown, trajectory.shape[1])} trajectories", "step $t$", "$x_t$")
     margin.hist(trajectory[-1], BINS, density=True, color=GREY, **SIDEWAYS)
     normal = np.linspace(*axes.get_ylim(), 400)
     margin.plot(np.exp(-(normal**2) / 2) / np.sqrt(2 * np.pi), normal, color=INK, linewidth=1.4)
-    _title(margin, r"$x_T$ and $\mathcal{N}(0, 1)$")
+    entitle(margin, r"$x_T$ and $\mathcal{N}(0, 1)$")
     return figure
 
 
 def loss_figure(bounds: np.ndarray, entropy: float) -> Figure:
     """The variational bound [steps] in nats at each training step, above the entropy that bounds it."""
-    figure, axes = _figure()
+    figure, axes = figure_of_one()
     axes.plot(bounds, color=ORANGE, linewidth=1.2)
     axes.axhline(entropy, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
     # a density can exceed 1, so that a bound, and the entropy itself, can be negative
@@ -58,7 +54,7 @@ def loss_figure(bounds: np.ndarray, entropy: float) -> Figure:
         fontsize=10,
     )
     axes.margins(y=0.12)
-    _label(axes, "Variational bound in training", "step of the optimizer", "bound (nats)")
+    label(axes, "Variational bound in training", "step of the optimizer", "bound (nats)")
     return figure
 
 
@@ -73,36 +69,26 @@ def reverse_figure(history: np.ndarray, shown: int = 200) -> Figure:
     # one collection for both colours, so that neither is drawn over the other
     axes.add_collection(_lines(steps, drawn, [ORANGE if end > 0 else BLUE for end in drawn[-1]]))
     axes.set(xlim=(steps[0], 0), ylim=_limits(history))  # time runs from noise, left, to data, right
-    _label(axes, f"Reverse process: {drawn.shape[1]} trajectories", "step $t$", "$x_t$")
+    label(axes, f"Reverse process: {drawn.shape[1]} trajectories", "step $t$", "$x_t$")
     x0 = history[-1]
     margin.hist([x0[x0 <= 0], x0[x0 > 0]], BINS, color=[BLUE, ORANGE], **SIDEWAYS)
-    _title(margin, "$x_0$")
+    entitle(margin, "$x_0$")
     return figure
 
 
 def samples_figure(samples: np.ndarray, x: np.ndarray, density: np.ndarray) -> Figure:
     """Histogram of the samples [N], with the true density at the points x, both [M], drawn over it."""
-    figure, axes = _figure()
+    figure, axes = figure_of_one()
     axes.hist(samples, BINS, density=True, color=ORANGE, alpha=0.75, label=f"{len(samples)} samples of the model")
     axes.plot(x, density, color=INK, linewidth=1.8, label="true density")
     axes.set_xlim(x[0], x[-1])
     axes.legend(frameon=False, loc="upper left", labelcolor=INK, fontsize=10)
-    _label(axes, "The samples", "$x_0$", "density")
+    label(axes, "The samples", "$x_0$", "density")
     return figure
 
 
-def _empty_figure() -> Figure:
-    # 1280 x 640 pixels, which a README shows at about 800 x 400
-    return Figure(figsize=(8, 4), dpi=160, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
-
-
-def _figure() -> tuple[Figure, Axes]:
-    figure = _empty_figure()
-    return figure, figure.subplots()
-
-
 def _figure_with_margin() -> tuple[Figure, Axes, Axes]:
-    figure = _empty_figure()
+    figure = empty_figure()
     axes, margin = figure.subplots(1, 2, sharey=True, width_ratios=(5, 1))
     margin.set_axis_off()
     return figure, axes, margin
@@ -117,16 +103,3 @@ def _lines(steps: np.ndarray, trajectories: np.ndarray, colours: list[str]) -> L
 def _limits(values: np.ndarray) -> tuple[float, float]:
     room = 0.03 * float(np.ptp(values))
     return float(values.min()) - room, float(values.max()) + room
-
-
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    _title(axes, title)
-    axes.set_xlabel(x, color=INK, fontsize=11)
-    axes.set_ylabel(y, color=INK, fontsize=11)
-    axes.tick_params(colors=INK, labelsize=10, width=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-
-
-def _title(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", color=INK, fontsize=12, pad=10)

@@ -1,0 +1,62 @@
+"""The figures of a model of a table, beside data."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ddpm import figures, table_files
+from ddpm.classes import index_of, one_hot
+from ddpm.files import atomic_path
+from ddpm.tables import as_array
+from ddpm.terms import bound_terms
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ddpm.estimator import DDPM
+
+ROWS = 1000  # of which the bound's terms are the mean, and that the strip shows
+
+
+def write_figures(model: "DDPM", x: Any, y: Any, samples: Any, out: Path, seed: int) -> None:
+    """Write columns.png, terms.png, loss.png and, for two columns, reverse.png into a folder.
+
+    Args:
+        model: fitted.
+        x, y: data [N, D], and its classes or None.
+        samples: [M, D] of the model.
+        out: the folder, which is there.
+        seed: of what is drawn.
+    """
+    rows, drawn = (np.asarray(as_array(table), dtype=np.float64) for table in (x, samples))
+    names = [str(name) if isinstance(name, str) else f"column {name}" for name in table_files.names_of(x)]
+    save(figures.columns_figure(rows, drawn, names), out / "columns.png")
+    save(figures.terms_figure(_terms(model, rows[:ROWS], None if y is None else y[:ROWS], seed)), out / "terms.png")
+    if len(names) == 2:
+        shown = None if y is None else index_of(y[:ROWS], model.classes_, len(rows[:ROWS]))
+        condition = None if shown is None else one_hot(shown, len(model.classes_))
+        with torch.no_grad():
+            history = model.diffusion_.sample(len(rows[:ROWS]), seed=seed, history=True, condition=condition)
+        states = np.stack([model.transform_.inverse_transform(z.double().cpu().numpy()) for z in history])
+        save(figures.strip_figure(states, names), out / "reverse.png")
+
+
+def _terms(model: "DDPM", rows: np.ndarray, y: Any, seed: int) -> np.ndarray:
+    """The bound's terms, in the units of the columns; that of t = 1 has the classes too."""
+    condition, shares = None, 0.0
+    if y is not None:
+        index = index_of(y, model.classes_, len(y))
+        condition = one_hot(index, len(model.classes_))
+        shares = float(np.log(model.class_counts_ / model.class_counts_.sum())[index].mean())
+    z = torch.from_numpy(model.transform_.transform(rows))
+    terms = bound_terms(model.diffusion_, z, seed=seed, condition=condition).numpy()
+    terms[0] -= shares + float(model.transform_.log_jacobian(rows).mean())
+    return terms
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure, whole or not at all."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)

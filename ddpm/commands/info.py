@@ -1,0 +1,39 @@
+"""`ddpm info`: what a model file holds."""
+
+from pathlib import Path
+
+import click
+
+from ddpm.commands.options import file
+
+SHOWN = 10  # classes
+
+
+@click.command()
+@click.argument("model", type=file)
+def info(model: Path) -> None:
+    """Describe a model file: its columns, its network, how it was trained."""
+    from ddpm import checkpoint
+
+    said = checkpoint.describe(model)
+    network, table = said["network"], said["table"]
+    rows = []
+    if table:
+        names = table.get("columns") or table["table"]["names"]
+        rows.append(("columns", ", ".join(map(str, names)) if names else f"{network['dim']}, without names"))
+        if table["classes"] is not None:
+            shown = ", ".join(map(str, table["classes"][:SHOWN]))
+            more = len(table["classes"]) - SHOWN
+            rows.append(("classes", shown + (f" and {more} more" if more > 0 else "")))
+        rows.append(("transform", f"{table['scaling'] or 'none'}{', whitened' if table['whiten'] else ''}"))
+    else:
+        rows.append(("columns", f"{network['dim']}, as they are"))
+    rows += [
+        ("hidden layers", ", ".join(map(str, network["hidden"]))),
+        ("schedule", said["schedule"]),
+        ("updates", str(said["iteration"])),
+        ("seed", str(table["params"]["random_state"] if table else said["seed"])),
+    ]
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        click.echo(f"{label:<{width}}  {value}")

@@ -1,0 +1,47 @@
+"""Options that several commands have, and the types of what they take."""
+
+from pathlib import Path
+
+import click
+
+backend_option = click.option(
+    "--backend", metavar="NAME", help="How to compute, see 'ddpm backends'.  [default: the fastest here]"
+)
+seed_option = click.option(
+    "--seed", metavar="N", default=0, help="Seed of every random number: the same seed gives the same result."
+)
+force_option = click.option("--force", is_flag=True, help="Replace the output file where it exists.")
+
+file = click.Path(path_type=Path)
+count = click.IntRange(min=1)
+
+
+class Names(click.ParamType):
+    """Names of columns, separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Return them as a list."""
+        names = [name.strip() for name in str(value).split(",")]
+        if not all(names):
+            self.fail(f"{value!r} has an empty name", param, ctx)
+        return names
+
+
+class Widths(click.ParamType):
+    """Widths of hidden layers, separated by commas."""
+
+    name = "widths"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return them as a tuple."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            widths = tuple(int(width) for width in str(value).split(","))
+        except ValueError:
+            widths = ()
+        if not widths or min(widths) < 1:
+            self.fail(f"{value!r} is not a width, or several separated by commas, as 64,64", param, ctx)
+        return widths

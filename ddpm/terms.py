@@ -1,0 +1,49 @@
+"""The bound, term by term (Ho 2020, Eq. 5)."""
+
+import copy
+import math
+
+import torch
+from torch import Tensor
+
+from ddpm.diffusion import Diffusion
+from kernels import arguments, noise, schedules
+from kernels.networks import check_condition
+
+
+def bound_terms(diffusion: Diffusion, x0: Tensor, *, seed: int = 0, condition: Tensor | None = None) -> Tensor:
+    """Estimate the terms of the bound of -log p(x_0), [T+1] float64 on the CPU, in nats, the mean over rows.
+
+    First that of t = 1, -log p(x_0 | x_1); then KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t = 2 ... T; last
+    KL(q(x_T | x_0) || N(0, 1)). Their sum is the bound. Each x_t is drawn from q(x_t | x_0) anew, one for each row; all
+    in float64, by the network itself.
+
+    Args:
+        x0: [N, D], a floating dtype, finite.
+        seed: of the noise.
+        condition: [N, C], for a network that is conditioned.
+
+    Raises:
+        TypeError, ValueError: a bad argument.
+    """
+    diffusion.check_points("x0", x0)
+    arguments.points("x0", x0)
+    seed = arguments.integer("seed", seed, -(2**63), 2**64 - 1)
+    check_condition(getattr(diffusion.network, "condition_dim", 0), condition, len(x0))
+    network = copy.deepcopy(diffusion.network).to("cpu", torch.float64).eval()
+    x, betas = x0.detach().cpu().double(), diffusion.schedule.betas
+    given = () if condition is None else (condition.detach().cpu().double(),)
+    eps = noise.normal(len(x), x.shape[1], len(betas), seed=seed, stream=noise.DRAWS).double()
+    alpha_bars, posterior = diffusion.schedule.alpha_bar, schedules.posterior(betas, torch.device("cpu"))
+    terms = []
+    with torch.no_grad():
+        for t, alpha_bar in enumerate(alpha_bars.tolist(), start=1):
+            after = math.sqrt(alpha_bar) * x + math.sqrt(1 - alpha_bar) * eps[t - 1]
+            of_data, of_state, variance = (float(value[t - 1]) for value in posterior)
+            mean, std = network(after, torch.full((len(x), 1), t / (len(betas) + 1), dtype=torch.float64), *given)
+            squares = (of_data * x + of_state * after - mean).square() + variance
+            entropy = 0.5 * math.log(2 * math.pi) if t == 1 else -0.5 - 0.5 * math.log(variance)
+            terms.append((torch.log(std) + 0.5 * squares / std.square() + entropy).sum(1).mean())
+        kept = float(alpha_bars[-1])
+        terms.append(0.5 * (kept * x.square() - kept - math.log1p(-kept)).sum(1).mean())
+    return torch.stack(terms)
