@@ -1,7 +1,9 @@
 """Data, and minibatches of it: rows without replacement, in an order that depends on the seed and the epoch alone."""
 
+import bisect
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,12 +16,16 @@ from kernels.constants import ORDER, STREAM_SHIFT
 from kernels.networks import check_condition
 from kernels.reference.noise import key_of, philox
 
+# Of more rows than a GROUP, blocks of neighbours are put in order, and then the rows of every GROUP: what is looked at
+# together then fits in memory, 100 MB while it is ordered, and on a disk lies in few places.
+GROUP, BLOCK = 2**20, 2**12
 
-def permutation(count: int, seed: int, epoch: int, stream: int = ORDER) -> Tensor:
+
+def permutation(count: int, seed: int, epoch: int, stream: int = ORDER, part: int = 0) -> Tensor:
     """Return the order of `count` rows in an epoch, [count] int64 on the CPU, from 62 bits of a stream for each."""
     row = torch.arange(count)
     constant = torch.zeros_like(row)
-    counter = (row, constant, constant + epoch, constant + (stream << STREAM_SHIFT))
+    counter = (row, constant + part, constant + epoch, constant + (stream << STREAM_SHIFT))
     high, low, *_ = philox(counter, key_of(seed))
     return torch.argsort((high >> 1 << 31) + (low >> 1), stable=True)
 
@@ -36,16 +42,41 @@ class Batches:
     """
 
     def __init__(self, count: int, size: int, seed: int) -> None:
-        self.count, self.size = count, size
-        self.order = functools.lru_cache(maxsize=2)(lambda epoch: permutation(count, seed, epoch))
+        self.count, self.size, self.seed = count, size, seed
+        self.groups = functools.lru_cache(maxsize=2)(self._groups)
+        self.group = functools.lru_cache(maxsize=2)(self._group)
 
     def rows(self, iteration: int) -> Tensor:
         """Return the rows of an iteration, [size] int64."""
-        begin = iteration * self.size
-        epoch, at = divmod(begin, self.count)
-        rows = self.order(epoch)[at : at + self.size]
-        missing = self.size - len(rows)
-        return rows if missing == 0 else torch.cat((rows, self.order(epoch + 1)[:missing]))
+        epoch, at = divmod(iteration * self.size, self.count)
+        found, missing = [], self.size
+        while missing > 0:
+            starts, _ = self.groups(epoch)
+            group = bisect.bisect_right(starts, at) - 1
+            begin = at - starts[group]
+            found.append(self.group(epoch, group)[begin : begin + missing])
+            missing -= len(found[-1])
+            at += len(found[-1])
+            if at == self.count:
+                epoch, at = epoch + 1, 0
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _groups(self, epoch: int) -> tuple[list[int], Sequence[Tensor]]:
+        """Where the groups of an epoch begin, and the blocks of each."""
+        if self.count <= GROUP:
+            return [0], []
+        blocks = permutation(-(-self.count // BLOCK), self.seed, epoch, part=1)
+        groups = blocks.split(GROUP // BLOCK)
+        lengths = [int((self.count - BLOCK * group).clamp(max=BLOCK).sum()) for group in groups]
+        return [0, *itertools.accumulate(lengths[:-1])], groups
+
+    def _group(self, epoch: int, group: int) -> Tensor:
+        """The rows of a group in the order of an epoch."""
+        if self.count <= GROUP:
+            return permutation(self.count, self.seed, epoch)
+        rows = (BLOCK * self.groups(epoch)[1][group].unsqueeze(1) + torch.arange(BLOCK)).flatten()
+        rows = rows[rows < self.count]
+        return rows[permutation(len(rows), self.seed, epoch, part=2 + group)]
 
 
 class Rows(NamedTuple):

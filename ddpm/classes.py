@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ddpm.batches import permutation
+from ddpm.batches import GROUP, permutation
 from kernels.constants import CLASSES
 
 
@@ -52,8 +52,11 @@ def index_of(y: ArrayLike, names: NDArray[Any], count: int) -> NDArray[np.intp]:
 def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray[np.intp]:
     """Return the index of the class of samples first ... first + count - 1: each class as often as `counts` says.
 
-    Every N of them that begin at a multiple of N, the sum of `counts`, are these N in an order of their own.
+    Every N of them that begin at a multiple of N, the sum of `counts`, are these N in an order of their own. Of very
+    many rows, as many as fit in memory keep the shares.
     """
+    if counts.sum() > GROUP:
+        counts = np.maximum(1, np.round(counts * (GROUP / counts.sum()))).astype(np.intp)
     rows = int(counts.sum())
     ends, parts = np.cumsum(counts), []
     for block in range(first // rows, (first + count - 1) // rows + 1):

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ddpm import estimator_files
-from ddpm.batches import permutation
+from ddpm.batches import Rows, permutation
 from ddpm.classes import classes_of, draw, index_of, one_hot
 from ddpm.defaults import Defaults
 from ddpm.diffusion import Diffusion
@@ -183,21 +183,34 @@ class DDPM(DensityMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any) -> None:
         table = Table.of(X)
         x = validate_data(self, as_array(X), dtype=np.float64, ensure_min_samples=2)
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = self._seed()
         one_hot = self._fit_classes(y, len(x))
         self._table, self._low, self._high = table.with_decimals(x), x.min(0), x.max(0)
         x = table.continuous(x, seed)
         defaults = Defaults(len(x), int((x.min(0) < x.max(0)).sum()))
-        names = ("hidden", "timesteps", "features", "steps", "weight_decay", "whiten")
-        chosen = {name: self._choose(name, defaults) for name in names}
-        kind = self._choose("scaling", defaults)
-        if not isinstance(chosen["whiten"], bool | np.bool_):
-            raise TypeError(f"whiten must be a bool or 'auto'; got {chosen['whiten']!r}")
+        self._fit_transform(x, defaults)
+        z = torch.from_numpy(self.transform_.transform(x)).float()
+        share = arguments.number("validation_fraction", self.validation_fraction, 0, 0.5)
+        order = permutation(len(z), seed, 2**32 - 1)
+        held_out, used = order[: int(share * len(z))], order[int(share * len(z)) :]
+        seen, unseen = (Rows(z, one_hot).at(rows) for rows in (used, held_out))
+        self._train(seen, unseen if len(held_out) else None, defaults, seed)
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _fit_transform(self, x: Array, defaults: Defaults) -> None:
+        kind, whiten = self._choose("scaling", defaults), self._choose("whiten", defaults)
+        if not isinstance(whiten, bool | np.bool_):
+            raise TypeError(f"whiten must be a bool or 'auto'; got {whiten!r}")
         if kind is not None and kind not in KINDS:
             raise ValueError(f"scaling must be one of {', '.join(KINDS)}, 'auto' or None; got {kind!r}")
-        self.transform_ = TableTransform(kind, bool(chosen["whiten"])).fit(x)
-        z = torch.from_numpy(self.transform_.transform(x)).float()
+        self.transform_ = TableTransform(kind, bool(whiten)).fit(x)
         self._warn_of_collapse(x)
+
+    def _train(self, seen: Rows, unseen: Rows | None, defaults: Defaults, seed: int) -> None:
+        """Train a new network on transformed rows, [N, dim] float32, and their classes."""
+        chosen = {name: self._choose(name, defaults) for name in ("hidden", "timesteps", "features", "steps")}
         schedule = Schedule.log_snr(arguments.integer("timesteps", chosen["timesteps"], 2, 2**18))
         network = GaussianMLP(
             self.transform_.dim,
@@ -206,36 +219,30 @@ class DDPM(DensityMixin, BaseEstimator):
             features=chosen["features"],
             preconditioned=schedule,
             shared=True,
-            condition_dim=0 if one_hot is None else one_hot.shape[1],
+            condition_dim=0 if seen.condition is None else seen.condition.shape[1],
             dropout=self.dropout,
             seed=seed,
         )
         self.diffusion_ = Diffusion(network, schedule, self.backend)
         self.losses_ = np.zeros(0, dtype=np.float32)  # until training ends, which an interrupt can do early
-        share = arguments.number("validation_fraction", self.validation_fraction, 0, 0.5)
-        order = permutation(len(z), seed, 2**32 - 1)
-        held_out, used = order[: int(share * len(z))], order[int(share * len(z)) :]
-        validation = None
-        if len(held_out):
-            validation = z[held_out] if one_hot is None else (z[held_out], one_hot[held_out])
         batch_size = self._choose("batch_size", defaults)
         steps = arguments.integer("steps", chosen["steps"], 1, 2**32 - 1)
         result = train(
             self.diffusion_,
-            z[used],
+            seen.x0,
             steps,
             lr=self.learning_rate,
-            weight_decay=chosen["weight_decay"],
+            weight_decay=self._choose("weight_decay", defaults),
             seed=seed,
             progress=bool(self.verbose),
-            condition=None if one_hot is None else one_hot[used],
-            batch_size=min(arguments.integer("batch_size", batch_size, 1, 2**32 - 1), len(used)),
+            condition=seen.condition,
+            batch_size=min(arguments.integer("batch_size", batch_size, 1, 2**32 - 1), len(seen.x0)),
             draws=self.draws,
             closed_form=True,
             warmup_steps=50,
             cosine_steps=steps,
             ema_decay=self.ema_decay,
-            validation=validation,
+            validation=unseen,  # type: ignore[arg-type]
             validate_every=max(1, steps // 20),
         )
         self.losses_ = result.losses.numpy()

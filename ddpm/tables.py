@@ -77,6 +77,8 @@ class Table:
         above its greatest, so that both lie within it.
         """
         moved = self.whole & (x.min(0) < x.max(0))
+        if not moved.any():
+            return x
         by = np.random.default_rng(seed).uniform(-0.5, 0.5, x.shape)
         columns = np.arange(x.shape[1])
         by[x.argmin(0), columns], by[x.argmax(0), columns] = -0.5, 0.5

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ddpm
-from ddpm import training
+from ddpm import batches, training
 from ddpm.batches import Batches, Rows, permutation
 from ddpm.cuda_graph import recorded_step
 from ddpm.recipe import Recipe
@@ -59,11 +59,26 @@ def test_every_row_comes_first_as_often() -> None:
 
 
 def test_batches_follow_one_another_through_the_epochs() -> None:
-    batches = Batches(10, 4, seed=2)
-    found = torch.cat([batches.rows(i) for i in range(5)])
+    each = Batches(10, 4, seed=2)
+    found = torch.cat([each.rows(i) for i in range(5)])
     assert torch.equal(found, torch.cat((permutation(10, 2, 0), permutation(10, 2, 1))))
-    assert torch.equal(Batches(10, 4, seed=2).rows(3), batches.rows(3))
+    assert torch.equal(Batches(10, 4, seed=2).rows(3), each.rows(3))
     assert torch.equal(Batches(3, 3, seed=2).rows(7), permutation(3, 2, 7))
+
+
+@pytest.mark.parametrize("count", [65, 130, 1000, 1001])
+def test_many_rows_are_ordered_in_groups(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "GROUP", 64)
+    monkeypatch.setattr(batches, "BLOCK", 4)
+    each = Batches(count, 7, seed=2)
+    found = torch.cat([each.rows(i) for i in range(3 * count)]).view(21, count)
+    assert all(torch.equal(epoch.sort().values, torch.arange(count)) for epoch in found)
+    assert len({tuple(epoch.tolist()) for epoch in found}) == 21
+    # a group has rows from everywhere: the mean of its 16 blocks is that of all, of standard deviation count / 14
+    assert float((found[:, :60].double().mean(1).mean() - count / 2).abs()) < 5 * count / 14 / math.sqrt(21)
+    # neighbours in an epoch are seldom neighbours in the data
+    assert float((found.diff(dim=1).abs() == 1).double().mean()) < 0.15
+    assert torch.equal(Batches(count, 7, seed=2).rows(50), each.rows(50))
 
 
 # ---- training as a whole

@@ -28,7 +28,7 @@ def evaluate(model: Path, data: Path, out: Path | None, seed: int, backend: str 
         raise ValueError(f"{model}: was trained with --tutorial; train on the table without it to evaluate the model")
     target = model_files.target_of(found)[1] if hasattr(found, "classes_") else None
     table = table_files.read(data, target, model_files.columns_of(found))
-    click.echo(table_files.described(data, table))
+    click.echo(table_files.described(data, len(table), table_files.names_of(table)))
     x, y = table_files.split(table, target)
     evaluation = ddpm.evaluate(found, x, y, random_state=seed, progress=True)
     click.echo(evaluation)

@@ -50,7 +50,6 @@ def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) ->
 
     Prints the variational bound of the negative log-likelihood after training, in nats: the lower, the better.
     """
-    from ddpm import table_files
     from ddpm.files import check_output
 
     if out.suffix != ".safetensors":
@@ -69,19 +68,14 @@ def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) ->
     arguments.integer("seed", options["seed"], *((-(2**63), 2**64 - 1) if tutorial else (0, 2**32 - 1)))
     if options["lr"] is not None:
         arguments.number("lr", options["lr"], 0)
-    table = table_files.read(data, options["target"], options["columns"])
-    click.echo(table_files.described(data, table))
-    if len(table) < 2:
-        raise ValueError(f"{data}: has one row, of which nothing can be learnt")
-    said = _train_tutorial(data, table, out, **options) if tutorial else _train_table(data, table, out, **options)
+    said = (_train_tutorial if tutorial else _train_table)(data, out, **options)
     click.echo(f"{said}; wrote {out}")
 
 
-def _train_table(data: Path, table: Any, out: Path, **options: Any) -> str:
+def _train_table(data: Path, out: Path, **options: Any) -> str:
     """Train, write the model and return its bound in words."""
     from ddpm import DDPM, estimator_files, table_files
 
-    x, y = table_files.split(table, options["target"])
     names = {"hidden": "hidden", "timesteps": "timesteps", "steps": "steps", "batch_size": "batch_size"}
     names |= {"lr": "learning_rate", "transform": "scaling", "backend": "backend"}
     chosen = {ours: options[name] for name, ours in names.items() if options[name] is not None}
@@ -89,17 +83,46 @@ def _train_table(data: Path, table: Any, out: Path, **options: Any) -> str:
         chosen["scaling"] = None
     model = DDPM(**chosen, random_state=options["seed"], verbose=True)
     try:
-        model.fit(x, y)
+        some = _fit(model, data, options["target"], options["columns"])
     except FloatingPointError as error:
         raise click.ClickException(f"training diverged, {error}: try a smaller --lr") from error
     except ValueError as error:
-        raise ValueError(f"{data}: {error}") from error
-    bound = -model.score_samples(x[:SCORED], None if y is None else y[:SCORED], samples=1).mean()
-    estimator_files.save(model, out, columns=table_files.names_of(table))
+        place = "" if str(error).startswith(str(data)) else f"{data}: "
+        raise ValueError(f"{place}{error}") from error
+    x, y = table_files.split(some, options["target"])
+    bound = -model.score_samples(x, y, samples=1).mean()
+    estimator_files.save(model, out, columns=table_files.names_of(some))
     return f"bound {bound:.3f} nats a row"
 
 
-def _train_tutorial(data: Path, table: Any, out: Path, **options: Any) -> str:
+def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None) -> Any:
+    """Fit a model to a table, in memory or in parts; return some of its rows."""
+    from ddpm import table_files
+
+    if not table_files.is_large(data, target, columns):
+        table = _read(data, target, columns)
+        model.fit(*table_files.split(table, target))
+        return table[:SCORED]
+    from ddpm import large_tables
+
+    parts = table_files.parts_of(data, target, columns)
+    click.echo(table_files.described(data, parts.rows, parts.names))
+    large_tables.fit(model, parts, target)
+    return next(parts.read())[:SCORED]
+
+
+def _read(data: Path, target: str | None, columns: list[str] | None) -> Any:
+    """Read a table of two rows or more, and say what was read."""
+    from ddpm import table_files
+
+    table = table_files.read(data, target, columns)
+    click.echo(table_files.described(data, len(table), table_files.names_of(table)))
+    if len(table) < 2:
+        raise ValueError(f"{data}: has one row, of which nothing can be learnt")
+    return table
+
+
+def _train_tutorial(data: Path, out: Path, **options: Any) -> str:
     """Train as the tutorial does, write the model and return its bound in words."""
     import torch
 
@@ -107,7 +130,7 @@ def _train_tutorial(data: Path, table: Any, out: Path, **options: Any) -> str:
     from kernels.backends import device_type_for
 
     chosen = TUTORIAL | {name: value for name, value in options.items() if value is not None}
-    points = _as_they_are(data, table)
+    points = _as_they_are(data, _read(data, None, options["columns"]))
     device = device_type_for(options["backend"])
     x0 = torch.from_numpy(points).to(device)
     network = ddpm.GaussianMLP(dim=points.shape[1], hidden=chosen["hidden"], seed=chosen["seed"]).to(device)

@@ -1,0 +1,123 @@
+"""Tables larger than memory: read in parts, twice, and scaled into a file from which training takes its rows."""
+
+import contextlib
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import validate_data
+from tqdm import tqdm
+
+from ddpm.batches import Rows
+from ddpm.classes import classes_of, index_of, one_hot
+from ddpm.defaults import Defaults
+from ddpm.estimator import DDPM
+from ddpm.table_files import Parts, split
+from ddpm.tables import Array, Table, as_array
+
+SAMPLE = 2**18  # rows that the transform of the columns is learnt from, about
+
+
+def fit(model: DDPM, parts: Parts, target: str | None = None) -> DDPM:
+    """Fit a model to a table that is read in parts, as `model.fit` does to one in memory.
+
+    Ranges, decimals and classes are those of all rows. The transform is learnt from some 260,000 of them, drawn at
+    random; a table of as many columns is scaled into a temporary file, of four bytes a number, that is gone at the end.
+
+    Args:
+        model: not yet fitted, or to be fitted anew.
+        parts: of the table.
+        target: its column of classes.
+
+    Raises:
+        ValueError: as `model.fit`; or the model holds out rows for validation.
+        OSError: too little room for the temporary file.
+    """
+    if model.validation_fraction:
+        raise ValueError("validation_fraction must be 0 for a table that is read in parts")
+    seed = model._seed()
+    sample = _look(model, parts, target, seed)
+    x = model._table.continuous(validate_data(model, sample, dtype=np.float64, ensure_min_samples=2), seed)
+    defaults = Defaults(parts.rows, int((model._low < model._high).sum()))
+    model._fit_transform(x, defaults)
+    classes = 0 if target is None else len(model.classes_)
+    with _file(parts.rows, (model.transform_.dim, classes)) as (z, condition):
+        at = 0
+        for part, y in _read(parts, target, "scale", model.verbose):
+            exact = np.asarray(as_array(part), dtype=np.float64)
+            rows = slice(at, at + len(exact))
+            z[rows] = model.transform_.transform(model._table.continuous(exact, seed + at))
+            if y is not None:
+                condition[rows] = one_hot(index_of(y, model.classes_, len(exact)), classes)
+            at += len(exact)
+        given = None if target is None else torch.from_numpy(condition)
+        model._train(Rows(torch.from_numpy(z), given), None, defaults, seed)
+    return model
+
+
+def _look(model: DDPM, parts: Parts, target: str | None, seed: int) -> Any:
+    """Learn the ranges, the decimals and the classes of all rows; return some rows, drawn at random."""
+    drawn, low, high = [], [], []
+    tables: list[Table] = []
+    classes: dict[Any, int] = {}
+    generator = np.random.default_rng(seed)
+    for part, y in _read(parts, target, "read", model.verbose):
+        table = Table.of(part)
+        exact = np.asarray(as_array(part), dtype=np.float64)
+        tables.append(table.with_decimals(exact))
+        low.append(exact.min(0))
+        high.append(exact.max(0))
+        drawn.append(part[generator.random(len(part)) < SAMPLE / parts.rows])
+        if y is not None:
+            names, _, counts = classes_of(y, len(part))
+            for name, count in zip(names.tolist(), counts.tolist(), strict=True):
+                classes[name] = classes.get(name, 0) + count
+    for name in ("classes_", "class_counts_"):
+        if hasattr(model, name):
+            delattr(model, name)
+    if target is not None:
+        model.classes_ = np.unique(np.array(list(classes)))
+        model.class_counts_ = np.array([classes[name] for name in model.classes_.tolist()])
+    model._table = dataclasses.replace(tables[0], decimals=_decimals(tables))
+    model._low, model._high = np.min(low, axis=0), np.max(high, axis=0)
+    if hasattr(drawn[0], "iloc"):
+        import pandas as pd
+
+        return pd.concat(drawn, ignore_index=True)
+    return np.concatenate(drawn)
+
+
+def _decimals(tables: Sequence[Table]) -> tuple[int | None, ...]:
+    """The decimals with which the columns of all parts are written."""
+    columns = zip(*(table.decimals for table in tables), strict=True)
+    return tuple(
+        None if any(of is None for of in column) else max(of for of in column if of is not None) for column in columns
+    )
+
+
+def _read(parts: Parts, target: str | None, what: str, progress: bool) -> Iterator[tuple[Any, Any]]:
+    """The parts, each with its classes or None."""
+    with tqdm(total=parts.rows, desc=what, unit="row", unit_scale=True, disable=None if progress else True) as bar:
+        for part in parts.read():
+            yield split(part, target)
+            bar.update(len(part))
+
+
+@contextlib.contextmanager
+def _file(rows: int, widths: Sequence[int]) -> Iterator[list[Array]]:
+    """Arrays [rows, width] of float32 for each width, in a temporary file."""
+    needed, folder = 4 * rows * sum(widths), tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(f"{folder}: has room for {free:.1e} bytes; {needed:.1e} are needed: set TMPDIR to another folder")
+    with tempfile.TemporaryFile(prefix="ddpm") as file:
+        file.truncate(needed)
+        offsets = [4 * rows * sum(widths[:i]) for i in range(len(widths))]
+        yield [
+            np.memmap(file, np.float32, "r+", offset, (rows, width)) if width else np.zeros((rows, 0), np.float32)
+            for offset, width in zip(offsets, widths, strict=True)
+        ]
