@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from ddpm.batches import GROUP, permutation
 from kernels.constants import CLASSES
 
+MOST = 1000  # classes
+SHOWN = 10  # classes in a message
+
 
 def classes_of(y: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
     """Return the classes of `count` rows, in order, the index of that of each row, and how many rows each has.
@@ -30,6 +33,8 @@ def classes_of(y: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.intp]
     if y.dtype.kind == "f" and (y != np.round(y)).any():
         raise ValueError("y must hold classes; got numbers that are not whole: give them as a column of X")
     names, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    if len(names) > MOST:
+        raise ValueError(f"y must hold at most {MOST} different classes; got {len(names)}")
     return names, index, counts
 
 
@@ -42,10 +47,14 @@ def index_of(y: ArrayLike, names: NDArray[Any], count: int) -> NDArray[np.intp]:
     y = np.asarray(y)
     if y.shape != (count,):
         raise ValueError(f"y must have shape ({count},); got {y.shape}")
+    if (names.dtype.kind in "UO") != (y.dtype.kind in "UO"):  # a file may have written numbers as text
+        order = np.argsort(names.astype(str))
+        return order[index_of(y.astype(str), names.astype(str)[order], count)]
     index = np.searchsorted(names, y).clip(max=len(names) - 1)
     unknown = names[index] != y
     if unknown.any():
-        raise ValueError(f"y must hold classes of fit, {list(names)}; got {y[unknown][0]!r}")
+        shown = ", ".join(map(str, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
+        raise ValueError(f"y must hold classes of fit, {shown}; got {y[unknown][0]}")
     return index
 
 

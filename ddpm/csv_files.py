@@ -2,26 +2,34 @@
 
 import csv
 import functools
+import itertools
+import mmap
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow
 
-SEPARATORS = ",;\t"
+SEPARATORS = ";\t,"  # where several are possible, the first: commas may be those of decimals
+LOOKED_AT = 1000  # rows that show whether the first is one of names
+BLOCK = 2**20  # bytes that pyarrow reads at a time
 
 # what a field that is not a number looks like, and what its owner might do
 HINTS = (
     (r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", "write thousands without separators"),
     (r"[-+]?\d*,\d+(e[-+]?\d+)?", "write a decimal point, not a comma"),
     (r"[-+]?\d{1,3}([ '.\u00a0\u202f]\d{3})+([.,]\d*)?", "write thousands without separators"),
-    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", "write a date as a number, of days for example"),
-    (r"\d{1,2}:\d{2}.*", "write a time as a number, of seconds for example"),
+    (r"[-+]?\d+(_\d+)+(\.\d*)?", "write it without underscores"),
+    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?", "write a date as a number, of days for example"),
+    (r"\d{1,2}:\d{2}(:\d{2}.*)?", "write a time as a number, of seconds for example"),
     (r"[-+]?[\d.]+\s*[%€$£]|[€$£]\s*[\d.]+", "write the number alone"),
+    (r"[-+]?0[xX][0-9a-fA-F]+", "write it in decimal"),
 )
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*|\s*[-+]?(inf(inity)?|nan)\s*", re.IGNORECASE | re.ASCII)
+LONG = re.compile(r"\s*[-+]?\d{16,}\s*", re.ASCII)  # a whole number that a float64 may not hold
+WHOLE = 2**53  # up to this, it holds every one
 
 
 class Layout(NamedTuple):
@@ -29,9 +37,9 @@ class Layout(NamedTuple):
 
     Attributes:
         separator: of its fields.
-        names: of its columns; None where its first row is one of numbers.
+        names: of its columns; None where it has none.
         width: how many columns.
-        skip: lines up to that of the names.
+        skip: lines before the first row of numbers.
     """
 
     separator: str
@@ -39,93 +47,116 @@ class Layout(NamedTuple):
     width: int
     skip: int = 0
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, or "0", "1" and so on."""
+        return self.names or tuple(map(str, range(self.width)))
 
-def read(path: Path, text: Sequence[str] = (), only: Sequence[str] | None = None) -> "pyarrow.Table":
-    """Read a file whose columns are numbers; named "0", "1" and so on where its first row holds numbers.
+
+def read(path: Path, target: str | None = None, only: Sequence[str] | None = None) -> "pyarrow.Table":
+    """Read a file whose columns are numbers, but for the target, which is text.
 
     Args:
         path: a file in UTF-8, fields separated by commas, semicolons or tabs, perhaps a row of names above.
-        text: columns that may hold text, too.
+        target: a column of classes.
         only: the columns to read, in this order; None is all.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it holds no row, or something other than a finite number; names line and column.
     """
+    from pyarrow import types
+
+    layout = look_at(path)
+    check_names(path, [*(only or ()), *(() if target is None else (target,))], layout.columns)
+    wanted = list(only or layout.columns)
+    numbers = [name for name in wanted if name != target]
+    table = _parsed(path, layout, target, wanted)
+    if table.num_rows == 0:
+        raise ValueError(f"{path}: has no rows" + (", but names of columns" if layout.skip else ""))
+    for name in wanted:
+        kind = table.schema.field(name).type
+        number = types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)
+        if table[name].null_count or not (number or name == target):
+            _diagnose(path, layout, [name], _no_number)
+            raise ValueError(f"{path}: column {name!r} holds {kind}, not numbers")
+    if target is not None:
+        _diagnose_where(_any_empty(table[target]), path, layout, [target], _no_class)
+    _diagnose_where(_holds(path, b"0x", b"0X"), path, layout, numbers, _no_number)
+    whole = [name for name in numbers if types.is_floating(table.schema.field(name).type) and _all_whole(table[name])]
+    _diagnose_where(bool(whole), path, layout, whole, _too_long)
+    return table
+
+
+def _parsed(path: Path, layout: Layout, target: str | None, wanted: list[str]) -> "pyarrow.Table":
     import pyarrow
     from pyarrow import csv as arrow
 
-    layout = look_at(path)
-    names = layout.names or tuple(map(str, range(layout.width)))
-    check_names(path, [*(only or ()), *text], names)
-    wanted = list(only or names)
-    types: dict[str, pyarrow.DataType] = {}
+    types = {} if target is None else {target: pyarrow.string()}
+    # types are guessed from the first block: a whole number there may be any number further on
+    wider = {"int64": pyarrow.float64(), "null": pyarrow.float64()}
+    with open(path, "rb") as file:
+        longest = max(map(len, itertools.islice(file, layout.skip + 1)))
     while True:
         try:
-            table = arrow.read_csv(
+            return arrow.read_csv(
                 path,
-                arrow.ReadOptions(column_names=names, skip_rows=layout.skip),
-                arrow.ParseOptions(delimiter=layout.separator),
-                arrow.ConvertOptions(column_types=types, include_columns=wanted, strings_can_be_null=True),
+                arrow.ReadOptions(
+                    column_names=layout.columns, skip_rows=layout.skip, block_size=max(BLOCK, 4 * longest)
+                ),
+                arrow.ParseOptions(delimiter=layout.separator, newlines_in_values=_holds(path, b'"')),
+                arrow.ConvertOptions(column_types=types, include_columns=wanted),
             )
-            break
         except pyarrow.ArrowInvalid as error:
-            # types are guessed from the first megabyte: a whole number there may be any number further on
             column = re.match(r"In CSV column #(\d+).*conversion error to (\w+)", str(error))
-            wider = {"int64": pyarrow.float64(), "null": pyarrow.float64(), "bool": pyarrow.string()}
-            guessed = column and (wider.get(column[2]) or (names[int(column[1])] in text and pyarrow.string()))
-            if not column or not guessed or types.get(names[int(column[1])]) == guessed:
-                _diagnose(path, layout, [name for name in wanted if name not in text])
+            if column is None or column[2] not in wider:
+                _diagnose(path, layout, [name for name in wanted if name != target], _no_number)
                 raise ValueError(f"{path}: {error}") from error
-            types[names[int(column[1])]] = guessed
-    if table.num_rows == 0:
-        raise ValueError(f"{path}: has no rows" + (", but names of columns" if layout.names else ""))
-    numbers = (pyarrow.types.is_floating, pyarrow.types.is_integer, pyarrow.types.is_boolean)
-    for name in wanted:
-        kind = table.schema.field(name).type
-        if table[name].null_count or not (name in text or any(is_one(kind) for is_one in numbers)):
-            _diagnose(path, layout, [name], missing=True, text=name in text)
-            raise ValueError(f"{path}: column {name!r} holds {kind}, not numbers")
-    return table
+            types[layout.columns[int(column[1])]] = wider[column[2]]
 
 
 def place_of(path: Path, row: int) -> str:
     """Return where a row of the table, counted from 0, stands in the file."""
-    layout = look_at(path)
-    for at, (line, _) in enumerate(_records(path, layout), start=-(layout.names is not None)):
-        if at == row:
-            return f"{path}, line {line}"
-    return f"{path}, row {row}"
+    line, _ = next(itertools.islice(_records(path, look_at(path)), row, None), (row, []))
+    return f"{path}, line {line}"
 
 
 def look_at(path: Path) -> Layout:
-    """Return how a file is written, from its first row that is not empty.
+    """Return how a file is written, from its first rows.
+
+    The first row is one of names where none of its fields is a number, or looks like one; where some are, unless its
+    text is found again below, as that of classes is; and where they are 0, 1, 2 and so on, which pandas writes for
+    columns without names.
 
     Raises:
-        ValueError: there is none, or it does not name every column once.
+        ValueError: the file is empty, or its row of names does not name every column once.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        try:
-            first = next((line for line in file if line.strip()), "")
-        except UnicodeDecodeError as error:
-            raise _not_utf8(path) from error
-    if not first:
+    layouts = [Layout(separator, None, 0) for separator in SEPARATORS]
+    firsts = [list(itertools.islice(_records(path, layout), LOOKED_AT)) for layout in layouts]
+    if not firsts[0]:
         raise ValueError(f"{path}: is empty")
-    # of semicolons and commas, the commas may be those of decimals
-    separator = next((s for s in ";\t," if s in first), ",")
-    line, fields = next(iter(_records(path, Layout(separator, None, 0))))
-    place = f"{path}, line {line}"
-    if any(NUMBER.fullmatch(field) and not _is_missing(field) for field in fields):
-        return Layout(separator, None, len(fields))
-    if all(_is_missing(field) for field in fields):
-        raise ValueError(f"{place}: {fields[0]!r} is a missing number, or looks like one: take another name")
-    names = [field.strip() for field in fields]
+    even = (i for i, rows in enumerate(firsts) if 1 < len(rows[0][1]) == len(rows[min(1, len(rows) - 1)][1]))
+    chosen = next(even, SEPARATORS.index(","))
+    (line, first), *below = firsts[chosen]
+    separator, width = SEPARATORS[chosen], len(first)
+    values = [_is_value(field) for field in first]
+    named = [not value and not _is_missing(field) for field, value in zip(first, values, strict=True)]
+    if not any(named):
+        if not any(values):
+            raise ValueError(f"{path}, line {line}: {first[0]!r} is missing, or looks so: take another name")
+        return Layout(separator, None, width, line if _counts(first, [row for _, row in below]) else 0)
+    if any(values) and all(
+        any(field in row[i : i + 1] for _, row in below) for i, field in enumerate(first) if named[i]
+    ):
+        return Layout(separator, None, width)
+    names = tuple(field.strip() for field in first)
     for column, name in enumerate(names):
         if not name:
-            raise ValueError(f"{place}, column {column + 1}: has no name")
-        if name in names[:column]:
-            raise ValueError(f"{place}: two columns have the name {name!r}")
-    return Layout(separator, tuple(names), len(names), line)
+            raise ValueError(f"{path}, line {line}, column {column + 1}: has no name")
+    if len(set(names)) < width:
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"{path}, line {line}: two columns have the name {twice!r}")
+    return Layout(separator, names, width, line)
 
 
 def check_names(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
@@ -137,12 +168,13 @@ def check_names(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None
 
 
 def _records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """The line and the fields of every row that is not empty, that of names too."""
+    """The line and the fields of every row that is not empty, without those that are skipped."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter=layout.separator)
         try:
             for fields in reader:
-                if fields:
+                empty = not fields or (len(fields) == 1 and not fields[0].strip())
+                if not empty and reader.line_num > layout.skip:
                     yield reader.line_num, fields
         except UnicodeDecodeError as error:
             raise _not_utf8(path) from error
@@ -150,32 +182,72 @@ def _records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _diagnose(path: Path, layout: Layout, columns: list[str], missing: bool = False, text: bool = False) -> None:
-    """Raise at the first row that has another width, or at the first field of some columns that is not a number."""
-    names = list(layout.names or map(str, range(layout.width)))
-    wanted = [(names.index(name), name) for name in columns]
-    for at, (line, fields) in enumerate(_records(path, layout)):
+def _counts(first: list[str], below: list[list[str]]) -> bool:
+    """Whether a row is 0, 1, 2 and so on, and not by chance: of three columns or more, or above fractions alone."""
+    if first != list(map(str, range(len(first)))):
+        return False
+    return len(first) > 2 or (len(below) > 1 and all(set(".eE") & set(field) for row in below for field in row))
+
+
+# ---- what is wrong with a field; None where nothing is
+
+Wrong = Callable[[str], str | None]
+
+
+def _no_number(field: str) -> str | None:
+    if _is_missing(field):
+        return f"{field!r} is missing: leave the row out, or fill it in" if field else _no_class(field)
+    if NUMBER.fullmatch(field):
+        return None
+    hint = _hint(field) or "leave its column out, or name it as the target"
+    return f"{field!r} is not a number: {hint}"
+
+
+def _no_class(field: str) -> str | None:
+    return None if field.strip() else "is missing: leave the row out, or fill it in"
+
+
+def _too_long(field: str) -> str | None:
+    if LONG.fullmatch(field) and abs(int(field)) > WHOLE:
+        return f"{field!r} has more digits than a float64: leave its column out, or name it as the target"
+    return None
+
+
+def _diagnose_where(doubtful: bool, path: Path, layout: Layout, columns: list[str], wrong: Wrong) -> None:
+    if doubtful:
+        _diagnose(path, layout, columns, wrong)
+
+
+def _diagnose(path: Path, layout: Layout, columns: list[str], wrong: Wrong) -> None:
+    """Raise at the first row of another width than the first, or at the first field of some columns that is wrong."""
+    places = [(layout.columns.index(name), name) for name in columns]
+    truths: tuple[int, str, str] | None = None
+    for line, fields in _records(path, layout):
         if len(fields) != layout.width:
-            raise ValueError(
-                f"{path}, line {line}: has {len(fields)} fields, but the first row {layout.width}"
-                + (": is a comma that of a decimal?" if layout.separator == "," and layout.width < len(fields) else "")
-            )
-        if at == 0 and layout.names:
-            continue
-        for i, name in wanted:
-            place = f"{path}, line {line}, column {name!r}"
-            if missing and _is_missing(fields[i]):
-                said = f"{fields[i]!r} is" if fields[i] else "is"
-                raise ValueError(f"{place}: {said} missing: leave the row out, or fill it in")
-            if not (text or NUMBER.fullmatch(fields[i]) or _is_missing(fields[i])):
-                raise ValueError(f"{place}: {fields[i]!r} is not a number{_hint(fields[i])}")
+            comma = layout.separator == "," and layout.width < len(fields)
+            hint = ": is a comma that of a decimal?" if comma else ""
+            raise ValueError(f"{path}, line {line}: has {len(fields)} fields, but the first row {layout.width}{hint}")
+        for i, name in places:
+            if fields[i].strip().lower() in ("true", "false"):
+                truths = truths or (line, name, fields[i])
+            elif said := wrong(fields[i]):
+                raise ValueError(f"{path}, line {line}, column {name!r}: {said}")
+    if truths and wrong is _no_number:  # among numbers: alone they are a column of booleans
+        line, name, field = truths
+        raise ValueError(f"{path}, line {line}, column {name!r}: {field!r} is not a number: write 1 or 0")
 
 
-def _hint(field: str) -> str:
+def _hint(field: str) -> str | None:
     found = next((hint for form, hint in HINTS if re.fullmatch(form, field.strip(), re.ASCII)), None)
     if found is None and any(c.isdigit() and not c.isascii() for c in field):
-        found = "write it with the digits 0 to 9"
-    return f": {found or 'leave its column out, or name it as the target'}"
+        return "write it with the digits 0 to 9"
+    return found
+
+
+def _is_value(field: str) -> bool:
+    """Whether a field is a number, or looks like one."""
+    missing = _is_missing(field)
+    return not missing and bool(NUMBER.fullmatch(field) or _hint(field) or field.strip().lower() in ("true", "false"))
 
 
 def _is_missing(field: str) -> bool:
@@ -187,6 +259,23 @@ def _missing() -> frozenset[str]:
     from pyarrow import csv as arrow
 
     return frozenset(arrow.ConvertOptions().null_values)
+
+
+def _any_empty(column: "pyarrow.ChunkedArray") -> bool:
+    from pyarrow import compute
+
+    return column.null_count > 0 or bool(compute.any(compute.equal(compute.utf8_trim_whitespace(column), "")).as_py())
+
+
+def _all_whole(column: "pyarrow.ChunkedArray") -> bool:
+    """Whether the numbers of a column are whole, and some are beyond those that a float64 holds."""
+    x = column.to_numpy()
+    return bool((abs(x) > WHOLE).any() and (x == x.round()).all())
+
+
+def _holds(path: Path, *parts: bytes) -> bool:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(part) >= 0 for part in parts)
 
 
 def _not_utf8(path: Path) -> ValueError:

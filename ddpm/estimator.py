@@ -77,8 +77,8 @@ class DDPM(DensityMixin, BaseEstimator):
     class_counts_ : ndarray
         How many rows each had.
     n_features_in_, feature_names_in_ : as in scikit-learn.
-    columns_ : list or None
-        Where a file has the model, columns of the one that "ddpm train" read, with that of the classes.
+    columns_ : ddpm.table_files.Columns
+        Of the file that "ddpm train" read, with that of the classes; only there.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class DDPM(DensityMixin, BaseEstimator):
         path : str or path
         """
         check_is_fitted(self)
-        estimator_files.save(self, path, getattr(self, "columns_", None))
+        estimator_files.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> "DDPM":
@@ -259,10 +259,14 @@ class DDPM(DensityMixin, BaseEstimator):
         value = getattr(self, name)
         return getattr(defaults, name) if isinstance(value, str) and value == "auto" else value
 
-    def _fit_classes(self, y: Any, count: int) -> torch.Tensor | None:
-        for name in ("classes_", "class_counts_"):
+    def _forget(self) -> None:
+        """Drop what not every `fit` learns."""
+        for name in ("classes_", "class_counts_", "columns_"):
             if hasattr(self, name):
                 delattr(self, name)
+
+    def _fit_classes(self, y: Any, count: int) -> torch.Tensor | None:
+        self._forget()
         if y is None:
             return None
         self.classes_, index, self.class_counts_ = classes_of(y, count)

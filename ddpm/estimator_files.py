@@ -1,13 +1,14 @@
 """Files of an estimator: a model file, with the parameters, the table and the transform of its columns."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ddpm import checkpoint
+from ddpm.table_files import Columns
 from ddpm.tables import Table
 from ddpm.transforms import TableTransform
 
@@ -15,11 +16,8 @@ if TYPE_CHECKING:
     from ddpm.estimator import DDPM
 
 
-def save(model: "DDPM", path: str | os.PathLike[str], columns: Sequence[str | int] | None = None) -> None:
-    """Write a fitted model; see DDPM.save.
-
-    `columns` are those of the file that it was fitted to, in order, with that of the classes; None where it was none.
-    """
+def save(model: "DDPM", path: str | os.PathLike[str]) -> None:
+    """Write a fitted model; see DDPM.save."""
     table = model._table
     said = {
         "params": {name: _in_json(value) for name, value in model.get_params().items()},
@@ -32,7 +30,7 @@ def save(model: "DDPM", path: str | os.PathLike[str], columns: Sequence[str | in
             "decimals": table.decimals,
         },
         "classes": model.classes_.tolist() if hasattr(model, "classes_") else None,
-        "columns": None if columns is None else list(columns),
+        "columns": getattr(model, "columns_", None),
     }
     arrays = {**model.transform_.state(), "losses": model.losses_, "lowest": model._low, "highest": model._high}
     if hasattr(model, "classes_"):
@@ -60,7 +58,9 @@ def load(kind: type["DDPM"], path: str | os.PathLike[str], backend: str | None) 
     found._table = Table(
         table["kind"], tuple(table["dtypes"]), None if names is None else tuple(names), tuple(decimals)
     )
-    found.columns_ = said.get("columns")
+    if said.get("columns") is not None:
+        names_in_file, target = said["columns"]
+        found.columns_ = Columns(tuple(names_in_file), target)
     if names is not None and all(isinstance(name, str) for name in names):
         found.feature_names_in_ = np.asarray(names, dtype=object)
     return found

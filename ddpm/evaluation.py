@@ -117,7 +117,7 @@ def evaluate(
     drawn = model.sample(half, random_state=random_state)
     drawn = drawn[0] if isinstance(drawn, tuple) else drawn
     scale = x.std(0)
-    varies = scale > 0
+    varies = x.min(0) < x.max(0)
     if not varies.any():
         raise ValueError("X must have a column with two different values; all of its columns are constant")
     data, other, own = (
@@ -154,4 +154,5 @@ def _shown(bar: tqdm, result: T) -> T:
 
 
 def _mean(name: str, values: Array, mixture: float | None) -> Score:
-    return Score(name, float(values.mean()), None, mixture, float(values.std(ddof=1) / len(values) ** 0.5))
+    error = float(values.std(ddof=1) / len(values) ** 0.5) if np.isfinite(values).all() else None
+    return Score(name, float(values.mean()), None, mixture, error)

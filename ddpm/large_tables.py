@@ -16,13 +16,13 @@ from ddpm.batches import Rows
 from ddpm.classes import classes_of, index_of, one_hot
 from ddpm.defaults import Defaults
 from ddpm.estimator import DDPM
-from ddpm.table_files import Parts, split
+from ddpm.table_files import Parts
 from ddpm.tables import Array, Table, as_array
 
 SAMPLE = 2**18  # rows that the transform of the columns is learnt from, about
 
 
-def fit(model: DDPM, parts: Parts, target: str | None = None) -> DDPM:
+def fit(model: DDPM, parts: Parts) -> DDPM:
     """Fit a model to a table that is read in parts, as `model.fit` does to one in memory.
 
     Ranges, decimals and classes are those of all rows. The transform is learnt from some 260,000 of them, drawn at
@@ -30,8 +30,7 @@ def fit(model: DDPM, parts: Parts, target: str | None = None) -> DDPM:
 
     Args:
         model: not yet fitted, or to be fitted anew.
-        parts: of the table.
-        target: its column of classes.
+        parts: of the table, and of its classes where it has a target.
 
     Raises:
         ValueError: as `model.fit`; or the model holds out rows for validation.
@@ -40,32 +39,32 @@ def fit(model: DDPM, parts: Parts, target: str | None = None) -> DDPM:
     if model.validation_fraction:
         raise ValueError("validation_fraction must be 0 for a table that is read in parts")
     seed = model._seed()
-    sample = _look(model, parts, target, seed)
+    sample = _look(model, parts, seed)
     x = model._table.continuous(validate_data(model, sample, dtype=np.float64, ensure_min_samples=2), seed)
     defaults = Defaults(parts.rows, int((model._low < model._high).sum()))
     model._fit_transform(x, defaults)
-    classes = 0 if target is None else len(model.classes_)
+    classes = 0 if parts.columns.target is None else len(model.classes_)
     with _file(parts.rows, (model.transform_.dim, classes)) as (z, condition):
         at = 0
-        for part, y in _read(parts, target, "scale", model.verbose):
+        for part, y in _read(parts, "scale", model.verbose):
             exact = np.asarray(as_array(part), dtype=np.float64)
             rows = slice(at, at + len(exact))
             z[rows] = model.transform_.transform(model._table.continuous(exact, seed + at))
             if y is not None:
                 condition[rows] = one_hot(index_of(y, model.classes_, len(exact)), classes)
             at += len(exact)
-        given = None if target is None else torch.from_numpy(condition)
+        given = None if classes == 0 else torch.from_numpy(condition)
         model._train(Rows(torch.from_numpy(z), given), None, defaults, seed)
     return model
 
 
-def _look(model: DDPM, parts: Parts, target: str | None, seed: int) -> Any:
+def _look(model: DDPM, parts: Parts, seed: int) -> Any:
     """Learn the ranges, the decimals and the classes of all rows; return some rows, drawn at random."""
     drawn, low, high = [], [], []
     tables: list[Table] = []
     classes: dict[Any, int] = {}
     generator = np.random.default_rng(seed)
-    for part, y in _read(parts, target, "read", model.verbose):
+    for part, y in _read(parts, "read", model.verbose):
         table = Table.of(part)
         exact = np.asarray(as_array(part), dtype=np.float64)
         tables.append(table.with_decimals(exact))
@@ -76,10 +75,8 @@ def _look(model: DDPM, parts: Parts, target: str | None, seed: int) -> Any:
             names, _, counts = classes_of(y, len(part))
             for name, count in zip(names.tolist(), counts.tolist(), strict=True):
                 classes[name] = classes.get(name, 0) + count
-    for name in ("classes_", "class_counts_"):
-        if hasattr(model, name):
-            delattr(model, name)
-    if target is not None:
+    model._forget()
+    if classes:
         model.classes_ = np.unique(np.array(list(classes)))
         model.class_counts_ = np.array([classes[name] for name in model.classes_.tolist()])
     model._table = dataclasses.replace(tables[0], decimals=_decimals(tables))
@@ -99,12 +96,12 @@ def _decimals(tables: Sequence[Table]) -> tuple[int | None, ...]:
     )
 
 
-def _read(parts: Parts, target: str | None, what: str, progress: bool) -> Iterator[tuple[Any, Any]]:
+def _read(parts: Parts, what: str, progress: bool) -> Iterator[tuple[Any, Any]]:
     """The parts, each with its classes or None."""
     with tqdm(total=parts.rows, desc=what, unit="row", unit_scale=True, disable=None if progress else True) as bar:
-        for part in parts.read():
-            yield split(part, target)
-            bar.update(len(part))
+        for x, y in parts.read():
+            yield x, y
+            bar.update(len(x))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import numpy as np
 
 from ddpm import checkpoint
 from ddpm.diffusion import Diffusion
+from ddpm.table_files import Columns
 from kernels.backends import device_type_for
 
 if TYPE_CHECKING:
@@ -41,20 +42,21 @@ def sample(model: Any, count: int, first: int = 0, seed: int = 0) -> Any:
 
     rows, classes = drawn
     frame = rows if hasattr(rows, "iloc") else pd.DataFrame(np.asarray(rows))
-    place, name = target_of(model)
-    named = any(isinstance(each, str) for each in frame.columns)
-    frame.insert(place, name if named else int(name), classes)
+    columns = columns_of(model)
+    assert columns.target is not None
+    frame.columns = [name for place, name in enumerate(columns.names) if place != columns.target]
+    frame.insert(columns.target, columns.names[columns.target], classes)
     return frame
 
 
-def columns_of(model: "DDPM") -> list[str]:
-    """Return the columns of the file that a model was trained on, as `table_files.read` calls them."""
-    known = list(model._table.names or range(model.n_features_in_))
-    columns = getattr(model, "columns_", None) or ([*known, "class"] if hasattr(model, "classes_") else known)
-    return list(map(str, columns))
-
-
-def target_of(model: "DDPM") -> tuple[int, str]:
-    """Return place and name of the column of classes in the file that a model was trained on."""
-    known = list(map(str, model._table.names or range(model.n_features_in_)))
-    return next((place, name) for place, name in enumerate(columns_of(model)) if name not in known)
+def columns_of(model: "DDPM") -> Columns:
+    """Return the columns of the file that a model was trained on; of one that was not, its columns and then a class."""
+    found: Columns | None = getattr(model, "columns_", None)
+    if found is not None:
+        return found
+    names: tuple[Any, ...] = model._table.names or tuple(range(model.n_features_in_))
+    if not hasattr(model, "classes_"):
+        return Columns(names, None)
+    texts = set(map(str, names))
+    own = next(name for name in ("class", *(f"class_{i}" for i in range(len(names) + 1))) if name not in texts)
+    return Columns((*names, own if model._table.names else len(names)), len(names))

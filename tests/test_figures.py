@@ -50,6 +50,13 @@ def test_tables_are_drawn_at_any_size(tmp_path: Path, columns: int, rows: int) -
     assert len(figure.axes) == {1: 1, 2: 2}.get(columns, min(columns, 8) ** 2)
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_names_are_no_mathematics(tmp_path: Path, columns: int) -> None:
+    rows = np.random.default_rng(0).standard_normal((20, columns))
+    names = ["price_$_per_$", "$\\foo$", "two\nlines of a name that is very long, longer than any plot is wide"]
+    figures.columns_figure(rows, rows, names[:columns]).savefig(tmp_path / "figure.png")
+
+
 def test_a_figure_says_how_much_it_shows() -> None:
     rows = np.random.default_rng(0).standard_normal((20_000, 9))
     figure = figures.columns_figure(rows, rows[:100], list("abcdefghi"))

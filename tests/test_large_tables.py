@@ -35,14 +35,15 @@ def parts(path: Path, frame: Any, target: str | None, rows: int) -> table_files.
 
 def test_parts_are_the_whole(tmp_path: Path) -> None:
     frame, found = table(1000), parts(tmp_path / "x.parquet", table(1000), "kind", 128)
-    assert (found.rows, found.names) == (1000, ("x", "kind", "n", "y"))
+    assert (found.rows, found.columns) == (1000, (("x", "kind", "n", "y"), 1))
     for _ in range(2):
-        each = list(found.read())
-        assert max(map(len, each)) <= 128
-        pd.testing.assert_frame_equal(pd.concat(each, ignore_index=True), frame)
+        x, y = zip(*found.read(), strict=True)
+        assert max(map(len, x)) <= 128
+        pd.testing.assert_frame_equal(pd.concat(x, ignore_index=True), frame.drop(columns="kind"))
+        assert np.array_equal(np.concatenate(y), frame["kind"])
     np.save(tmp_path / "x.npy", frame[["x", "y"]].to_numpy())
     found = table_files.parts_of(tmp_path / "x.npy", None, None, 128)
-    assert np.array_equal(np.concatenate(list(found.read())), frame[["x", "y"]])
+    assert np.array_equal(np.concatenate([x for x, _ in found.read()]), frame[["x", "y"]])
 
 
 def test_a_bad_number_in_a_later_part_is_named_with_its_row(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_a_model_of_parts_is_like_one_of_the_whole(tmp_path: Path) -> None:
     frame = table(20_000)
     options: dict[str, Any] = {"steps": 400, "timesteps": 50, "random_state": 0}
     whole = ddpm.DDPM(**options).fit(frame.drop(columns="kind"), frame["kind"])
-    model = large_tables.fit(ddpm.DDPM(**options), parts(tmp_path / "x.parquet", frame, "kind", 1000), "kind")
+    model = large_tables.fit(ddpm.DDPM(**options), parts(tmp_path / "x.parquet", frame, "kind", 1000))
     assert list(model.classes_) == list(whole.classes_)
     for name in ("class_counts_", "_low", "_high"):
         assert np.array_equal(getattr(model, name), getattr(whole, name)), name
@@ -78,10 +79,10 @@ def test_a_model_of_parts_is_like_one_of_the_whole(tmp_path: Path) -> None:
 def test_what_parts_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = parts(tmp_path / "x.parquet", table(100), "kind", 50)
     with pytest.raises(ValueError, match="validation_fraction must be 0 for a table that is read in parts"):
-        large_tables.fit(ddpm.DDPM(validation_fraction=0.2), found, "kind")
+        large_tables.fit(ddpm.DDPM(validation_fraction=0.2), found)
     monkeypatch.setattr(large_tables.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10}))
     with pytest.raises(OSError, match=r"has room for 1\.0e\+01 bytes; .* are needed: set TMPDIR to another folder"):
-        large_tables.fit(ddpm.DDPM(), found, "kind")
+        large_tables.fit(ddpm.DDPM(), found)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")

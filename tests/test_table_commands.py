@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ddpm
+from ddpm import table_files
 from ddpm.commands import main
 
 pd = pytest.importorskip("pandas")
@@ -166,6 +167,69 @@ def test_numbers_that_float32_cannot_tell_apart_are_warned_of(
     assert re.fullmatch(r"ddpm: warning: column far has 1000 different numbers, in float32 only \d+", line)
 
 
+def test_columns_without_names_are_counted_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).standard_normal((100, 3)) * [1, 100, 1] + [0, 1000, 5]
+    np.save(tmp_path / "x.npy", x)
+    run("train", tmp_path / "x.npy", "--columns", "1,0", "--out", tmp_path / "m.safetensors", "--steps", 300)
+    run("sample", tmp_path / "m.safetensors", "--count", 60, "--out", tmp_path / "s.npy")
+    assert np.load(tmp_path / "s.npy")[:, 0].mean() == pytest.approx(1000, abs=60)
+    capsys.readouterr()
+    run("evaluate", tmp_path / "m.safetensors", tmp_path / "s.npy")
+    of_samples = capsys.readouterr().out.splitlines()
+    run("evaluate", tmp_path / "m.safetensors", tmp_path / "x.npy", "--columns", "1,0")
+    of_data = capsys.readouterr().out.splitlines()
+    for lines in (of_samples, of_data):
+        assert float(lines[2].split()[4]) > -10  # nats a row, about -7; columns in another order would give -1e5
+    assert main(["evaluate", str(tmp_path / "m.safetensors"), str(tmp_path / "x.npy")]) == 2
+    said = capsys.readouterr().err
+    assert "x.npy: has 3 columns, but the model was trained on 2: choose them with --columns" in said
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_models_of_python_are_sampled_too(tmp_path: Path, named: bool, flowers: Any) -> None:
+    x = flowers[["weight", "petals"]].rename(columns={"petals": "class"})
+    x, expected = (x, ["weight", "class", "class_0"]) if named else (x.to_numpy(), [0, 1, 2])
+    ddpm.DDPM((8,), timesteps=20, steps=20).fit(x, flowers["kind"]).save(tmp_path / "m.safetensors")
+    run("sample", tmp_path / "m.safetensors", "--count", 4, "--out", tmp_path / "s.csv")
+    found, y, columns = table_files.read(tmp_path / "s.csv", str(expected[2]))
+    assert list(columns.names) == expected
+    assert len(found) == 4
+    assert set(y) <= {"rose", "tulip"}
+
+
+def test_a_model_that_is_fitted_again_forgets_the_file(tmp_path: Path, flowers: Any) -> None:
+    flowers.to_csv(tmp_path / "x.csv", index=False)
+    run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
+    model = ddpm.DDPM.load(tmp_path / "m.safetensors")
+    assert model.columns_ == (tuple(flowers.columns), 2)
+    assert not hasattr(model.fit(flowers[["weight"]]), "columns_")
+
+
+def test_a_name_with_a_comma(tmp_path: Path, flowers: Any) -> None:
+    flowers.to_csv(tmp_path / "x.csv", index=False)
+    options: list[str | Path] = ["--columns", '"length, cm",weight', "--out", tmp_path / "m.safetensors"]
+    run("train", tmp_path / "x.csv", *options, *SHORT)
+    assert ddpm.DDPM.load(tmp_path / "m.safetensors").columns_ == (("length, cm", "weight"), None)
+
+
+@pytest.mark.parametrize("classes", [["1", "2"], ["01", "true"], ["NA", "b"]])
+def test_classes_of_text_survive_a_csv_file(tmp_path: Path, classes: list[str]) -> None:
+    pytest.importorskip("ot")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.standard_normal(100), "y": 0.1, "k": rng.choice(classes, 100)})
+    frame.to_parquet(tmp_path / "x.parquet")
+    run("train", tmp_path / "x.parquet", "--target", "k", "--out", tmp_path / "m.safetensors", *SHORT)
+    run("sample", tmp_path / "m.safetensors", "--count", 100, "--out", tmp_path / "s.csv")
+    assert set(pd.read_csv(tmp_path / "s.csv", dtype=str, keep_default_na=False)["k"]) == set(classes)
+    run("evaluate", tmp_path / "m.safetensors", tmp_path / "s.csv")
+
+
+def test_too_many_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("x,id\n" + "".join(f"{i % 7},{i}\n" for i in range(2000)))
+    assert main(["train", str(tmp_path / "x.csv"), "--target", "id", "--out", str(tmp_path / "m.safetensors")]) == 2
+    assert "x.csv: y must hold at most 1000 different classes; got 2000" in capsys.readouterr().err
+
+
 # ---- evaluate and info
 
 
@@ -174,7 +238,7 @@ def test_evaluate_reads_the_columns_of_the_model(
 ) -> None:
     pytest.importorskip("ot")
     flowers.to_csv(tmp_path / "x.csv", index=False)
-    options = ["--columns", "weight,length, cm".replace("length, cm", "petals"), "--target", "kind"]
+    options = ["--columns", "weight,petals", "--target", "kind"]
     run("train", tmp_path / "x.csv", "--out", tmp_path / "m.safetensors", *options, *SHORT)
     capsys.readouterr()
     flowers[["wild", "kind", "petals", "weight"]].to_parquet(tmp_path / "fresh.parquet")
@@ -185,6 +249,33 @@ def test_evaluate_reads_the_columns_of_the_model(
     assert [line.split()[0] for line in lines[-3:-1]] == ["weight", "petals"]
     pictures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert pictures == {"columns.png", "reverse.png", "terms.png"}
+
+
+def test_evaluate_says_what_is_wrong_before_it_begins(
+    tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flowers.to_csv(tmp_path / "x.csv", index=False)
+    run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
+    flowers.assign(kind="oak").to_csv(tmp_path / "oak.csv", index=False)
+    flowers.drop(columns="petals").to_csv(tmp_path / "less.csv", index=False)
+    for data, options, said in (
+        ("oak.csv", [], "oak.csv: y must hold classes of fit, rose, tulip; got oak"),
+        ("less.csv", [], "less.csv: has no column 'petals'; its columns are length, cm, kind, wild, weight"),
+        ("x.csv", ["--seed", "-1"], "seed must be from 0 to 4294967295; got -1"),
+        ("x.csv", ["--out", str(tmp_path / "x.csv")], "x.csv: File exists"),
+    ):
+        assert main(["evaluate", str(tmp_path / "m.safetensors"), str(tmp_path / data), *options]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_evaluate_without_the_classes(tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ot")
+    flowers.to_csv(tmp_path / "x.csv", index=False)
+    run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
+    flowers.drop(columns="kind").to_csv(tmp_path / "y.csv", index=False)
+    capsys.readouterr()
+    run("evaluate", tmp_path / "m.safetensors", tmp_path / "y.csv")
+    assert "4 columns (length, cm, petals, wild, weight)" in capsys.readouterr().out
 
 
 def test_info_describes_a_model(tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,22 +49,25 @@ def refused(path: Path, *arguments: object) -> str:
 )
 def test_csv_with_and_without_names(tmp_path: Path, text: str) -> None:
     found = table_files.read(written(tmp_path / "x.csv", text))
-    assert np.array_equal(found.to_numpy(), [[1, 2], [3, 4]])
+    assert np.array_equal(found.x.to_numpy(), [[1, 2], [3, 4]])
+    assert found.y is None
 
 
 def test_columns_have_the_names_and_dtypes_of_the_file(tmp_path: Path) -> None:
-    found = table_files.read(written(tmp_path / "x.csv", "b,a, c \n1,0.5,true\n2,1,false\n"))
+    found = table_files.read(written(tmp_path / "x.csv", "b,a, c \n1,0.5,true\n2,1,false\n")).x
     assert {name: str(dtype) for name, dtype in found.dtypes.items()} == {"b": "int64", "a": "float64", "c": "bool"}
-    assert list(table_files.read(written(tmp_path / "x.csv", "1,2\n3,4\n")).columns) == [0, 1]
+    assert list(table_files.read(written(tmp_path / "x.csv", "1,2\n3,4\n")).x) == [0, 1]
 
 
 def test_a_column_of_whole_numbers_with_a_fraction_far_below(tmp_path: Path) -> None:
     # pyarrow guesses from the first megabyte
     lines = [f"{i},{i},left" for i in range(150_000)]
     path = written(tmp_path / "x.csv", "\n".join(["x,n,side", *lines, "0.5,7,right"]))
-    found = table_files.read(path, "side")
-    assert [dtype.kind for dtype in found.dtypes[:2]] == ["f", "i"]
-    assert found.iloc[-1].to_list() == [0.5, 7, "right"]
+    x, y, columns = table_files.read(path, "side")
+    assert [dtype.kind for dtype in x.dtypes] == ["f", "i"]
+    assert x.iloc[-1].to_list() == [0.5, 7]
+    assert list(y[-2:]) == ["left", "right"]
+    assert columns == (("x", "n", "side"), 2)
     path.write_text(path.read_text() + "\n1,cat,left")
     assert refused(path, "side") == (
         "line 150003, column 'n': 'cat' is not a number: leave its column out, or name it as the target"
@@ -73,9 +76,8 @@ def test_a_column_of_whole_numbers_with_a_fraction_far_below(tmp_path: Path) -> 
 
 def test_some_columns_and_a_target(tmp_path: Path) -> None:
     path = written(tmp_path / "x.csv", "a,note,b,kind\n1,x,2,u\n3,y,4,v\n")
-    found = table_files.read(path, "kind", ["b", "a"])
-    assert list(found.columns) == ["b", "a", "kind"]
-    x, y = table_files.split(found, "kind")
+    x, y, columns = table_files.read(path, "kind", ["b", "a"])
+    assert columns == (("b", "a", "kind"), 2)
     assert x.to_numpy().tolist() == [[2, 1], [4, 3]]
     assert list(y) == ["u", "v"]
     assert refused(path, None, ["c"]) == "has no column 'c'; its columns are a, note, b, kind"
@@ -83,13 +85,70 @@ def test_some_columns_and_a_target(tmp_path: Path) -> None:
     assert "'x' is not a number" in refused(path, "kind")
 
 
-def test_a_target_of_a_file_without_names(tmp_path: Path) -> None:
+def test_a_file_without_names(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.arange(6).reshape(2, 3))
-    for path in (tmp_path / "x.npy", written(tmp_path / "x.csv", "0,1,2\n3,4,5\n")):
-        x, y = table_files.split(table_files.read(path, "1"), "1")
+    for path in (tmp_path / "x.npy", written(tmp_path / "x.csv", "0,1,2.0\n3,4,5\n")):
+        x, y, columns = table_files.read(path, "1")
         assert np.asarray(x).tolist() == [[0, 2], [3, 5]]
         assert list(y) == [1, 4]
+        assert columns == ((0, 1, 2), 1)
+        x, y, columns = table_files.read(path, "1", ["2"])
+        assert np.asarray(x).tolist() == [[2], [5]]
+        assert columns == ((0, 1), 1)
         assert "has no column '3'; its columns are 0, 1, 2" in refused(path, "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n6.0,3.0,virginica\n", (0, 1, 2)),  # a class, found again below
+        ("0,1,species\n5.1,3.5,a\n4.9,3.0,a\n", ("0", "1", "species")),
+        ("name,2019,2020\n1,2,3\n4,5,6\n", ("name", "2019", "2020")),
+        ("0,1,2\n5,6,7\n", (0, 1, 2)),  # as pandas writes columns without names
+        ("0\n0.5\n1.5\n", (0,)),
+    ],
+)
+def test_names_and_numbers_in_the_first_row(tmp_path: Path, text: str, names: tuple[object, ...]) -> None:
+    text_column = str(names[-1]) if "setosa" in text or "species" in text else None
+    x, _, columns = table_files.read(written(tmp_path / "x.csv", text), text_column)
+    assert columns.names == names
+    assert len(x) == text.count("\n") - ("setosa" not in text)
+
+
+def test_a_first_row_of_numbers_is_one(tmp_path: Path) -> None:
+    for text in ("0\n1\n2\n", "0,1\n1,0\n", "true,false\nfalse,true\n", "1990,1991\n5,6\n"):
+        assert len(table_files.read(written(tmp_path / "x.csv", text)).x) == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["1", "2", "10"], [1, 2, 10]),
+        (["True", "False"], [True, False]),
+        (["01", "1", "007"], ["01", "1", "007"]),
+        (["1.0", "2.0"], ["1.0", "2.0"]),
+        (["true", "1"], ["true", "1"]),
+        (["NA", "0x1"], ["NA", "0x1"]),
+        (["2020-01-01", "12:30"], ["2020-01-01", "12:30"]),
+        (["18446744073709551616", "18446744073709551617"], ["18446744073709551616", "18446744073709551617"]),
+    ],
+)
+def test_classes_are_text_unless_numbers_say_the_same(tmp_path: Path, values: list[str], classes: list[object]) -> None:
+    path = written(tmp_path / "x.csv", "x,k\n" + "".join(f"{i},{value}\n" for i, value in enumerate(values)))
+    assert table_files.read(path, "k").y.tolist() == classes
+
+
+def test_numbers_with_a_fraction_are_no_classes(tmp_path: Path) -> None:
+    said = refused(written(tmp_path / "x.csv", "x,k\n1,0.5\n2,1\n"), "k")
+    assert said == "column 'k': holds numbers that are not whole; a target must hold classes"
+
+
+def test_quoted_lines_in_a_long_file(tmp_path: Path) -> None:
+    for name in ("x", "xx", "xxx", "xxxx"):  # where pyarrow's blocks end
+        lines = [f'{10 * i},"a\n5,b"' if i % 2 else f"{10 * i},plain" for i in range(100_000)]
+        x, y, _ = table_files.read(written(tmp_path / "x.csv", f"{name},k\n" + "\n".join(lines)), "k")
+        assert np.array_equal(x[name], 10 * np.arange(100_000))
+        assert set(y) == {"a\n5,b", "plain"}
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i8", "u1", ">f8", "?"])
@@ -97,7 +156,7 @@ def test_a_target_of_a_file_without_names(tmp_path: Path) -> None:
 def test_npy_is_mapped(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
     stored = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
     np.save(tmp_path / "x.npy", stored)
-    found = table_files.read(tmp_path / "x.npy")
+    found = table_files.read(tmp_path / "x.npy").x
     assert isinstance(found, np.memmap)
     assert found.dtype == stored.dtype
     assert found.shape == (shape[0], 1 if len(shape) == 1 else shape[1])
@@ -107,7 +166,7 @@ def test_npy_is_mapped(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> No
 def test_what_was_read_is_said(tmp_path: Path) -> None:
     path = written(tmp_path / "x.csv", ",".join(f"c{i}" for i in range(9)) + "\n" + ",".join("123456789") + "\n")
     found = table_files.read(path)
-    said = table_files.described("x.csv", len(found), table_files.names_of(found))
+    said = table_files.described("x.csv", len(found.x), found.columns)
     assert said == "x.csv: 1 rows, 9 columns (c0, c1, c2, c3, c4, c5, ...)"
     np.save(tmp_path / "x.npy", np.zeros(3))
     said = table_files.described("x.npy", *table_files.parts_of(tmp_path / "x.npy")[:2])
@@ -123,21 +182,54 @@ def test_a_frame_comes_back(tmp_path: Path, suffix: str) -> None:
     frame = pd.DataFrame(
         {
             "z": rng.standard_normal(100) * 10.0 ** rng.integers(-300, 300, 100),
-            "a, b": rng.integers(-(2**62), 2**62, 100),
+            "a, b": rng.integers(-(2**53), 2**53, 100),
             "flag": rng.random(100) < 0.5,
             "größe": rng.standard_normal(100).round(2),
         }
     )
     table_files.write(tmp_path / f"x{suffix}", frame)
-    pd.testing.assert_frame_equal(table_files.read(tmp_path / f"x{suffix}"), frame)
+    pd.testing.assert_frame_equal(table_files.read(tmp_path / f"x{suffix}").x, frame)
     assert [path.name for path in tmp_path.iterdir()] == [f"x{suffix}"]
+
+
+def test_text_that_could_be_more_than_a_field(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a;b": [1.5, 2.0], "c": [1, 2], "k\tl": ['a\rb"', " b "]})
+    table_files.write(tmp_path / "x.csv", frame)
+    x, y, _ = table_files.read(tmp_path / "x.csv", "k\tl")
+    pd.testing.assert_frame_equal(x, frame[["a;b", "c"]])
+    assert list(y) == ['a\rb"', " b "]
+
+
+def test_names_that_are_places_are_none(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"0": [1.5, 2.0], "1": [5, 6]})
+    table_files.write(tmp_path / "x.csv", frame)
+    assert (tmp_path / "x.csv").read_text() == "1.5,5\n2.0,6\n"
+    with pytest.raises(ValueError, match=r"x\.csv: names that all are numbers \(2019, \.\.\.\) look like a row"):
+        table_files.write(tmp_path / "x.csv", frame.set_axis(["2019", "2020"], axis=1))
+
+
+def test_columns_of_several_dtypes_in_npy(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.5, 2.0], "b": [True, False], "c": pd.array([3, 4], dtype="Int64")})
+    table_files.write(tmp_path / "x.npy", frame)
+    assert np.load(tmp_path / "x.npy").tolist() == [[1.5, 1, 3], [2, 0, 4]]
+    table_files.write(tmp_path / "y.parquet", np.arange(3, dtype=">i4")[:, None])
+    assert pd.read_parquet(tmp_path / "y.parquet")["0"].tolist() == [0, 1, 2]
+
+
+def test_an_index_of_pandas(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0]}, index=[5, 3, 9])
+    frame.to_parquet(tmp_path / "x.parquet")
+    assert table_files.read(tmp_path / "x.parquet").columns.names == ("x",)
+    frame.rename_axis("id").to_parquet(tmp_path / "x.parquet")
+    found = table_files.read(tmp_path / "x.parquet", None, ["id", "x"]).x
+    assert found["id"].tolist() == [5, 3, 9]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "uint64", "float16"])
 def test_parquet_keeps_narrow_dtypes(tmp_path: Path, dtype: str) -> None:
     frame = pd.DataFrame({"x": np.arange(3).astype(dtype)})
     table_files.write(tmp_path / "x.parquet", frame)
-    pd.testing.assert_frame_equal(table_files.read(tmp_path / "x.parquet"), frame)
+    pd.testing.assert_frame_equal(table_files.read(tmp_path / "x.parquet").x, frame)
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".CSV", ".NPY"])
@@ -146,7 +238,7 @@ def test_an_array_comes_back_bit_for_bit(tmp_path: Path, suffix: str, shape: tup
     rng = np.random.default_rng(0)
     array = (rng.standard_normal(shape) * 10.0 ** rng.integers(-30, 30, shape)).astype(np.float32)
     table_files.write(tmp_path / f"x{suffix}", array)
-    assert np.array_equal(np.asarray(table_files.read(tmp_path / f"x{suffix}")).astype(np.float32), array)
+    assert np.array_equal(np.asarray(table_files.read(tmp_path / f"x{suffix}").x).astype(np.float32), array)
 
 
 def test_text_does_not_fit_into_npy(tmp_path: Path) -> None:
@@ -165,7 +257,16 @@ def test_text_does_not_fit_into_npy(tmp_path: Path) -> None:
         ("\n\n", "is empty"),
         ("x,y\n", "has no rows, but names of columns"),
         ("x,y\n1,2\n3,cat\n", "line 3, column 'y': 'cat' is not a number: leave its column out, or"),
-        ("x,1\n1,2\n", "line 1, column '0': 'x' is not a number"),
+        ("a,true,b\n1,2,3\n1,cat,3\n", "line 3, column 'true': 'cat' is not a number"),
+        ('"1,234"\n999\n', "line 1, column '0': '1,234' is not a number: write thousands without separators"),
+        ("0,5;1,5\n1;2\n", "line 1, column '0': '0,5' is not a number: write a decimal point, not a comma"),
+        ("2020-01-01\n1\n", "line 1, column '0': '2020-01-01' is not a number: write a date as a number"),
+        ("x\n5\n0x10\n", "line 3, column 'x': '0x10' is not a number: write it in decimal"),
+        ("x\n5\n1152921504606846977\n", "line 3, column 'x': 1152921504606846977 has more digits than a float64"),
+        ("x\n5\n18446744073709551617\n", "line 3, column 'x': '18446744073709551617' has more digits than a float64"),
+        ("x,y\ntrue,1\n,2\n", "line 3, column 'x': is missing"),
+        ("x\ntrue\nfalse\nyes\n", "line 4, column 'x': 'yes' is not a number"),
+        ("x\n5\ntrue\n", "line 3, column 'x': 'true' is not a number: write 1 or 0"),
         ("x,y\nu,v\n1,2\n", "line 2, column 'x': 'u' is not a number"),
         ("1,2\n3\n", "line 2: has 1 fields, but the first row 2"),
         ("x,y\n1,2,3\n", "line 2: has 3 fields, but the first row 2: is a comma that of a decimal?"),
@@ -179,12 +280,12 @@ def test_text_does_not_fit_into_npy(tmp_path: Path) -> None:
         ("x\n5.1.2019\n", "line 2, column 'x': '5.1.2019' is not a number: write a date as a number"),
         ("x\n12:30\n", "line 2, column 'x': '12:30' is not a number: write a time as a number"),
         ("x\n12%\n", "line 2, column 'x': '12%' is not a number: write the number alone"),
-        ("x\n2019_20\n", "line 2, column 'x': '2019_20' is not a number"),
+        ("x\n2019_20\n", "line 2, column 'x': '2019_20' is not a number: write it without underscores"),
         ("x\n\u0661\u0662\n", "line 2, column 'x': '\u0661\u0662' is not a number: write it with the digits 0 to 9"),
         ("1,2\n\n3,\n", "line 3, column '1': is missing: leave the row out, or fill it in"),
         ("1,nan\n", "line 1, column '1': 'nan' is missing"),
         ("x,y\n1,2\nNULL,3\n", "line 3, column 'x': 'NULL' is missing"),
-        ("NA\n1\n2\n", "line 1: 'NA' is a missing number, or looks like one: take another name"),
+        ("NA\n1\n2\n", "line 1: 'NA' is missing, or looks so: take another name"),
         (",a\n0,1\n", "line 1, column 1: has no name"),
         ("x,y,\n1,2,\n", "line 1, column 3: has no name"),
         ("x, x\n1,2\n", "line 1: two columns have the name 'x'"),
@@ -233,6 +334,9 @@ def test_parquet_that_is_not_whole_or_has_a_name_twice(tmp_path: Path) -> None:
     assert refused(path) == "two columns have the name 'x'"
     path.write_bytes(path.read_bytes()[:50])
     assert refused(path).startswith("is not a whole Parquet file")
+    (tmp_path / "y.parquet").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"y\.parquet: is a folder, not a file"):
+        table_files.read(tmp_path / "y.parquet")
 
 
 @pytest.mark.parametrize(
@@ -242,8 +346,10 @@ def test_parquet_that_is_not_whole_or_has_a_name_twice(tmp_path: Path) -> None:
         (np.zeros((2, 3, 4)), "has shape [2, 3, 4], but"),
         (np.zeros(0), "has no rows"),
         (np.zeros((3, 0)), "has no rows"),
-        (np.array(["a", "b"]), "holds <U1, not numbers"),
+        (np.array(["a", "b"]), "holds <U1, not numbers of at most 8 bytes"),
         (np.array([1j]), "holds complex128"),
+        (np.zeros(3, np.longdouble), "holds float128, not numbers of at most 8 bytes"),
+        (np.array([1, 2**53 + 1]), "row 1, column 0 (from 0): 9007199254740993 has more digits than a float64"),
         (np.array([[1.0, 2.0], [3.0, np.nan]]), "row 1, column 1 (from 0): nan is not a finite number"),
         (np.array([{"a": 1}], dtype=object), "is not a readable .npy file of numbers"),
     ],

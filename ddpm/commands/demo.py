@@ -37,9 +37,11 @@ def demo(out: Path, data: str, backend: str | None, seed: int) -> None:
     With other data, trains a model of a table on 10,000 points, as "ddpm train" does.
     """
     from ddpm.files import check_output
+    from kernels import arguments
     from kernels.backends import device_type_for
 
     device_type_for(backend)
+    arguments.integer("seed", seed, -(2**63), 2**64 - 1)
     out.mkdir(parents=True, exist_ok=True)
     check_output(out / "samples.npy", force=True)
     rows = _tutorial(out, backend, seed) if data == "mixture" else _points(data, out, backend, seed)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ddpm import figures, table_files
+from ddpm import figures
 from ddpm.classes import index_of, one_hot
 from ddpm.files import atomic_path
 from ddpm.tables import as_array
@@ -31,7 +31,8 @@ def write_figures(model: "DDPM", x: Any, y: Any, samples: Any, out: Path, seed: 
         seed: of what is drawn.
     """
     rows, drawn = (np.asarray(as_array(table), dtype=np.float64) for table in (x, samples))
-    names = [str(name) if isinstance(name, str) else f"column {name}" for name in table_files.names_of(x)]
+    of_frame = list(x.columns) if hasattr(x, "columns") else range(rows.shape[1])
+    names = [name if isinstance(name, str) else f"column {name}" for name in of_frame]
     save(figures.columns_figure(rows, drawn, names), out / "columns.png")
     save(figures.terms_figure(_terms(model, rows[:ROWS], None if y is None else y[:ROWS], seed)), out / "terms.png")
     if len(names) == 2:

@@ -1,36 +1,49 @@
 """`ddpm evaluate`: how good a model is, on data that it has not seen."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ddpm.commands.options import backend_option, file, seed_option
+from ddpm.commands.options import backend_option, columns_option, file, seed_option
 
 
 @click.command()
 @click.argument("model", type=file)
 @click.argument("data", type=file)
 @click.option("--out", type=file, metavar="DIR", help="Folder for figures, made where it is missing.")
+@columns_option
 @seed_option
 @backend_option
-def evaluate(model: Path, data: Path, out: Path | None, seed: int, backend: str | None) -> None:
+def evaluate(
+    model: Path, data: Path, out: Path | None, columns: list[str] | None, seed: int, backend: str | None
+) -> None:
     """Compare a model of a table with DATA that it was not trained on.
 
-    DATA is a file with the columns that MODEL was trained on, in any order. One half of its rows is what all are
-    compared with. The other half, fresh data, shows what the best possible model would score, and what a mixture of
-    Gaussians fitted to it does.
+    DATA is a file with the columns that MODEL was trained on, in any order; where they have no names, with these alone,
+    or with --columns in their order. Without the classes, it is compared with MODEL's rows of all of them. One half of
+    the rows is what all are compared with. The other half, fresh data, shows what the best possible model would score,
+    and what a mixture of Gaussians fitted to it does.
     """
     import ddpm
     from ddpm import model_files, table_files
+    from kernels import arguments
 
+    arguments.integer("seed", seed, 0, 2**32 - 1)
     found = model_files.load(model, backend)
     if isinstance(found, ddpm.Diffusion):
         raise ValueError(f"{model}: was trained with --tutorial; train on the table without it to evaluate the model")
-    target = model_files.target_of(found)[1] if hasattr(found, "classes_") else None
-    table = table_files.read(data, target, model_files.columns_of(found))
-    click.echo(table_files.described(data, len(table), table_files.names_of(table)))
-    x, y = table_files.split(table, target)
-    evaluation = ddpm.evaluate(found, x, y, random_state=seed, progress=True)
+    target, wanted = _wanted(found, data, columns)
+    x, y, read_columns = table_files.read(data, target, wanted)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    click.echo(table_files.described(data, len(x), read_columns))
+    if not hasattr(found, "feature_names_in_") and hasattr(x, "to_numpy"):
+        x = x.to_numpy()  # names would be new to the model
+    try:
+        evaluation = ddpm.evaluate(found, x, y, random_state=seed, progress=True)
+    except ValueError as error:
+        raise ValueError(f"{data}: {error}") from error
     click.echo(evaluation)
     click.echo("\nWasserstein-1 by column")
     width = max(map(len, evaluation.by_column))
@@ -39,7 +52,26 @@ def evaluate(model: Path, data: Path, out: Path | None, seed: int, backend: str 
     if out is not None:
         from ddpm.commands.drawing import write_figures
 
-        out.mkdir(parents=True, exist_ok=True)
         drawn = found.sample(len(x), random_state=seed)
         write_figures(found, x, y, drawn[0] if isinstance(drawn, tuple) else drawn, out, seed)
         click.echo(f"figures are in {out}")
+
+
+def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | None, list[str]]:
+    """The target, if there is one, and all columns to read of a file, as the model has them."""
+    from ddpm import model_files, table_files
+
+    names, target = model_files.columns_of(model)
+    there = list(columns or table_files.names_of(data))
+    own = list(map(str, names))
+    without = own if target is None else [name for i, name in enumerate(own) if i != target]
+    if any(isinstance(name, str) for name in names):
+        has_target = target is not None and own[target] in there
+        return (own[target] if has_target and target is not None else None), own if has_target else without
+    if len(there) == len(own):
+        return (None if target is None else there[target]), there
+    if len(there) == len(without):
+        return None, there
+    raise ValueError(
+        f"{data}: has {len(there)} columns, but the model was trained on {len(own)}: choose them with --columns"
+    )

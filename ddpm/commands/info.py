@@ -19,8 +19,10 @@ def info(model: Path) -> None:
     network, table = said["network"], said["table"]
     rows = []
     if table:
-        names = table.get("columns") or table["table"]["names"]
-        rows.append(("columns", ", ".join(map(str, names)) if names else f"{network['dim']}, without names"))
+        names = table["columns"][0] if table.get("columns") else table["table"]["names"]
+        named = names and any(isinstance(name, str) for name in names)
+        count = len(names) if names else len(table["table"]["decimals"])
+        rows.append(("columns", ", ".join(map(str, names)) if named else f"{count}, without names"))
         if table["classes"] is not None:
             shown = ", ".join(map(str, table["classes"][:SHOWN]))
             more = len(table["classes"]) - SHOWN
@@ -36,4 +38,4 @@ def info(model: Path) -> None:
     ]
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
-        click.echo(f"{label:<{width}}  {value}")
+        click.echo(f"{label:<{width}}  {' '.join(value.split())}")

@@ -1,5 +1,6 @@
 """Options that several commands have, and the types of what they take."""
 
+import csv
 from pathlib import Path
 
 import click
@@ -17,15 +18,19 @@ count = click.IntRange(min=1)
 
 
 class Names(click.ParamType):
-    """Names of columns, separated by commas."""
+    """Names of columns, separated by commas; a name with a comma in quotation marks."""
 
     name = "names"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Return them as a list."""
-        names = [name.strip() for name in str(value).split(",")]
+        if isinstance(value, list):
+            return value
+        names = next(csv.reader([str(value)], skipinitialspace=True))
         if not all(names):
             self.fail(f"{value!r} has an empty name", param, ctx)
+        if len(set(names)) < len(names):
+            self.fail(f"{value!r} has a name twice", param, ctx)
         return names
 
 
@@ -45,3 +50,11 @@ class Widths(click.ParamType):
         if not widths or min(widths) < 1:
             self.fail(f"{value!r} is not a width, or several separated by commas, as 64,64", param, ctx)
         return widths
+
+
+columns_option = click.option(
+    "--columns",
+    metavar="A,B,...",
+    type=Names(),
+    help="Only these columns; quote a comma in a name.  [default: all]",
+)

@@ -7,7 +7,7 @@ import click
 
 from ddpm.commands.options import backend_option, count, file, force_option, seed_option
 
-ROWS = 2**16  # that are drawn between two looks of the progress bar
+ROWS = 2**14  # that are drawn between two looks of the progress bar
 
 
 @click.command()
@@ -28,8 +28,8 @@ def sample(model: Path, count: int, out: Path, seed: int, first: int, backend: s
     """Draw samples from a trained model.
 
     MODEL is the file that "ddpm train" or "ddpm demo" wrote. Samples have the columns of the table that it was trained
-    on, their names, order and kinds of numbers, and its classes. A sample depends on the model, the seed and its index
-    alone, so that --first can split a long run into parts.
+    on: their names, their order, whole numbers, decimals and classes (after --tutorial, their number alone). A sample
+    depends on the model, the seed and its index alone, so that --first can split a long run into parts.
     """
     from tqdm import tqdm
 
@@ -38,6 +38,8 @@ def sample(model: Path, count: int, out: Path, seed: int, first: int, backend: s
 
     table_files.format_of(out)
     check_output(out, force)
+    if first + count > 2**32:
+        raise click.BadParameter(f"--first and --count reach {first + count}; there are 2^32 samples")
 
     from ddpm import model_files
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ddpm.commands.options import Names, Widths, backend_option, count, file, force_option, seed_option
+from ddpm.commands.options import Widths, backend_option, columns_option, file, force_option, seed_option
 
 SCORED = 1000  # rows of which the bound is shown after training
 FRESH_STEPS = 20  # trajectories of each point over which the tutorial's bound is averaged after training
@@ -20,12 +20,12 @@ NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
 @click.argument("data", type=file)
 @click.option("--out", type=file, metavar="MODEL", required=True, help="Model file to write, .safetensors.")
 @click.option("--target", metavar="COLUMN", help="Column of classes: the model learns the rows of each class.")
-@click.option("--columns", metavar="A,B,...", type=Names(), help="Only these columns.  [default: all]")
+@columns_option
 @click.option("--transform", type=click.Choice(["standard", "power", "quantile", "none"]), help="Of each column.")
 @click.option("--hidden", metavar="H,H,...", type=Widths(), help="Widths of the hidden layers.")
-@click.option("--timesteps", metavar="T", type=count, help="Steps T between data and noise.")
-@click.option("--steps", metavar="N", type=count, help="Updates of the weights.")
-@click.option("--batch-size", metavar="N", type=count, help="Rows an update.")
+@click.option("--timesteps", metavar="T", type=click.IntRange(1, 2**18), help="Steps T between data and noise.")
+@click.option("--steps", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Updates of the weights.")
+@click.option("--batch-size", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Rows an update.")
 @click.option("--lr", metavar="X", type=click.FloatRange(min=0, min_open=True), help="Learning rate.")
 @click.option("--tutorial", is_flag=True, help="Train as the tutorial does: points as they are, all of them at once.")
 @click.option(
@@ -65,6 +65,8 @@ def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) ->
     from kernels.backends import device_type_for
 
     device_type_for(options["backend"])
+    if not tutorial and options["timesteps"] == 1:
+        raise click.BadParameter("1 goes only with --tutorial", param_hint="'--timesteps'")
     arguments.integer("seed", options["seed"], *((-(2**63), 2**64 - 1) if tutorial else (0, 2**32 - 1)))
     if options["lr"] is not None:
         arguments.number("lr", options["lr"], 0)
@@ -74,7 +76,7 @@ def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) ->
 
 def _train_table(data: Path, out: Path, **options: Any) -> str:
     """Train, write the model and return its bound in words."""
-    from ddpm import DDPM, estimator_files, table_files
+    from ddpm import DDPM
 
     names = {"hidden": "hidden", "timesteps": "timesteps", "steps": "steps", "batch_size": "batch_size"}
     names |= {"lr": "learning_rate", "transform": "scaling", "backend": "backend"}
@@ -83,43 +85,44 @@ def _train_table(data: Path, out: Path, **options: Any) -> str:
         chosen["scaling"] = None
     model = DDPM(**chosen, random_state=options["seed"], verbose=True)
     try:
-        some = _fit(model, data, options["target"], options["columns"])
+        x, y = _fit(model, data, options["target"], options["columns"])
     except FloatingPointError as error:
         raise click.ClickException(f"training diverged, {error}: try a smaller --lr") from error
     except ValueError as error:
         place = "" if str(error).startswith(str(data)) else f"{data}: "
         raise ValueError(f"{place}{error}") from error
-    x, y = table_files.split(some, options["target"])
     bound = -model.score_samples(x, y, samples=1).mean()
-    estimator_files.save(model, out, columns=table_files.names_of(some))
+    model.save(out)
     return f"bound {bound:.3f} nats a row"
 
 
-def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None) -> Any:
+def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None) -> tuple[Any, Any]:
     """Fit a model to a table, in memory or in parts; return some of its rows."""
     from ddpm import table_files
 
-    if not table_files.is_large(data, target, columns):
-        table = _read(data, target, columns)
-        model.fit(*table_files.split(table, target))
-        return table[:SCORED]
-    from ddpm import large_tables
+    if table_files.is_large(data, target, columns):
+        from ddpm import large_tables
 
-    parts = table_files.parts_of(data, target, columns)
-    click.echo(table_files.described(data, parts.rows, parts.names))
-    large_tables.fit(model, parts, target)
-    return next(parts.read())[:SCORED]
+        parts = table_files.parts_of(data, target, columns)
+        click.echo(table_files.described(data, parts.rows, parts.columns))
+        large_tables.fit(model, parts)
+        model.columns_ = parts.columns
+        x, y = next(parts.read())
+    else:
+        x, y, read_columns = _read(data, target, columns)
+        model.fit(x, y).columns_ = read_columns
+    return x[:SCORED], None if y is None else y[:SCORED]
 
 
 def _read(data: Path, target: str | None, columns: list[str] | None) -> Any:
     """Read a table of two rows or more, and say what was read."""
     from ddpm import table_files
 
-    table = table_files.read(data, target, columns)
-    click.echo(table_files.described(data, len(table), table_files.names_of(table)))
-    if len(table) < 2:
+    found = table_files.read(data, target, columns)
+    click.echo(table_files.described(data, len(found.x), found.columns))
+    if len(found.x) < 2:
         raise ValueError(f"{data}: has one row, of which nothing can be learnt")
-    return table
+    return found
 
 
 def _train_tutorial(data: Path, out: Path, **options: Any) -> str:
@@ -147,15 +150,14 @@ def _train_tutorial(data: Path, out: Path, **options: Any) -> str:
     return f"bound {bound:.3f} nats per dimension"
 
 
-def _as_they_are(data: Path, table: Any) -> Any:
+def _as_they_are(data: Path, found: Any) -> Any:
     """Return float32 points [N, D]; warn where they are not near a standard normal, or lose what tells them apart."""
     import numpy as np
 
-    from ddpm import table_files
     from ddpm.tables import collapsed
 
-    names = table_files.names_of(table)
-    exact = np.asarray(table, dtype=np.float64)
+    names = found.columns.names
+    exact = np.asarray(found.x, dtype=np.float64)
     with np.errstate(over="ignore"):
         points = exact.astype(np.float32)
     if not np.isfinite(points).all():

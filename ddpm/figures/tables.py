@@ -24,14 +24,14 @@ def columns_figure(data: np.ndarray, samples: np.ndarray, names: Sequence[object
         figure, axes = figure_of_one()
         _histograms(axes, data[:, 0], samples[:, 0])
         axes.legend(frameon=False, labelcolor=INK, fontsize=10)
-        label(axes, f"Data ({len(data)} rows) and samples", str(names[0]), "density")
+        label(axes, f"Data ({len(data)} rows) and samples", _plain(names[0]), "density")
         return figure
     if len(names) == 2:
         figure = empty_figure(8, 4.2)
         plots = figure.subplots(1, 2, sharex=True, sharey=True)
         for axes, rows, colour, title in zip(plots, (data, samples), (BLUE, ORANGE), ("Data", "Samples"), strict=True):
             _points(axes, rows[:, 0], rows[:, 1], colour)
-            label(axes, f"{title}, {_shown(rows)}", str(names[0]), str(names[1]) if axes is plots[0] else "")
+            label(axes, f"{title}, {_shown(rows)}", _plain(names[0]), _plain(names[1]) if axes is plots[0] else "")
         _limit(plots[0].set_xlim, data[:, 0], samples[:, 0])
         _limit(plots[0].set_ylim, data[:, 1], samples[:, 1])
         return figure
@@ -59,9 +59,9 @@ def _pairs(data: np.ndarray, samples: np.ndarray, names: Sequence[object]) -> Fi
             axes.locator_params(nbins=3)
             axes.spines[:].set_color(GREY)
             if i == shown - 1:
-                axes.set_xlabel(_short(names[j]), color=INK, fontsize=8)
+                axes.set_xlabel(_plain(names[j], 16), color=INK, fontsize=8)
             if j == 0:
-                axes.set_ylabel(_short(names[i]), color=INK, fontsize=8)
+                axes.set_ylabel(_plain(names[i], 16), color=INK, fontsize=8)
     of = f", the first {shown} of {len(names)} columns" if shown < len(names) else ""
     figure.suptitle(
         f"Data below the diagonal, {_shown(data)}\nSamples above it, {_shown(samples)}{of}",
@@ -81,10 +81,10 @@ def strip_figure(history: np.ndarray, names: Sequence[object]) -> Figure:
     for axes, at in zip(plots, np.linspace(0, last, PANELS).round().astype(int), strict=True):
         _points(axes, history[at, :, 0], history[at, :, 1], ORANGE if at == last else GREY)
         entitle(axes, f"$t = {last - at}$")
-        axes.set_xlabel(_short(names[0]), color=INK, fontsize=9)
+        axes.set_xlabel(_plain(names[0], 16), color=INK, fontsize=9)
         axes.tick_params(colors=INK, labelsize=8, width=0.8)
         axes.spines[:].set_color(GREY)
-    plots[0].set_ylabel(_short(names[1]), color=INK, fontsize=9)
+    plots[0].set_ylabel(_plain(names[1], 16), color=INK, fontsize=9)
     _limit(plots[0].set_xlim, history[0, :, 0], history[-1, :, 0])
     _limit(plots[0].set_ylim, history[0, :, 1], history[-1, :, 1])
     return figure
@@ -136,7 +136,8 @@ def _shown(rows: np.ndarray) -> str:
     return f"{len(rows)} rows" if step == 1 else f"{drawn} of {len(rows)} rows"
 
 
-def _short(name: object) -> str:
-    """A name that fits beside a small plot."""
-    text = str(name)
-    return text if len(text) <= 16 else f"{text[:15]}…"
+def _plain(name: object, most: int = 60) -> str:
+    """A name on one line, cut where it is long, in which a dollar sign is one."""
+    text = " ".join(str(name).split())
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    return text.replace("$", "\\$")
