@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,15 +42,19 @@ def fit(model: DDPM, parts: Parts) -> DDPM:
     seed = model._seed()
     sample = _look(model, parts, seed)
     x = model._table.continuous(validate_data(model, sample, dtype=np.float64, ensure_min_samples=2), seed)
-    defaults = Defaults(parts.rows, int((model._low < model._high).sum()))
+    varies = model._low < model._high
+    defaults = Defaults(parts.rows, int(varies.sum()))
     model._fit_transform(x, defaults)
+    for place in np.flatnonzero(varies & model.transform_.constant):
+        name = (model._table.names or range(len(varies)))[place]
+        warnings.warn(f"column {name} varies in so few rows that it is taken for a constant", stacklevel=2)
     classes = 0 if parts.columns.target is None else len(model.classes_)
     with _file(parts.rows, (model.transform_.dim, classes)) as (z, condition):
         at = 0
         for part, y in _read(parts, "scale", model.verbose):
             exact = np.asarray(as_array(part), dtype=np.float64)
             rows = slice(at, at + len(exact))
-            z[rows] = model.transform_.transform(model._table.continuous(exact, seed + at))
+            z[rows] = model.transform_.transform(model._table.continuous(exact, seed + at, varies))
             if y is not None:
                 condition[rows] = one_hot(index_of(y, model.classes_, len(exact)), classes)
             at += len(exact)
@@ -77,7 +82,7 @@ def _look(model: DDPM, parts: Parts, seed: int) -> Any:
                 classes[name] = classes.get(name, 0) + count
     model._forget()
     if classes:
-        model.classes_ = np.unique(np.array(list(classes)))
+        model.classes_, *_ = classes_of(np.array(list(classes)), len(classes))
         model.class_counts_ = np.array([classes[name] for name in model.classes_.tolist()])
     model._table = dataclasses.replace(tables[0], decimals=_decimals(tables))
     model._low, model._high = np.min(low, axis=0), np.max(high, axis=0)

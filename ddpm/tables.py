@@ -70,18 +70,21 @@ class Table:
         """Which columns hold whole numbers by their dtype: [columns], or [1] for all."""
         return np.array([_kind(dtype) in "iub" for dtype in self.dtypes])
 
-    def continuous(self, x: Array, seed: int) -> Array:
+    def continuous(self, x: Array, seed: int, moved: NDArray[np.bool_] | None = None) -> Array:
         """Return rows with each whole number anywhere within half of one: a density has no peak there.
 
         A column that is constant stays so. The range of any other begins half below its least number and ends half
-        above its greatest, so that both lie within it.
+        above its greatest, so that both lie within it. Of a part of a table, `moved` says which columns are not
+        constant, and the range is left to chance.
         """
-        moved = self.whole & (x.min(0) < x.max(0))
+        whole = moved is None
+        moved = self.whole & (x.min(0) < x.max(0) if moved is None else moved)
         if not moved.any():
             return x
         by = np.random.default_rng(seed).uniform(-0.5, 0.5, x.shape)
-        columns = np.arange(x.shape[1])
-        by[x.argmin(0), columns], by[x.argmax(0), columns] = -0.5, 0.5
+        if whole:
+            columns = np.arange(x.shape[1])
+            by[x.argmin(0), columns], by[x.argmax(0), columns] = -0.5, 0.5
         return x + np.where(moved, by, 0.0)
 
     def like_given(self, x: Array, low: Array, high: Array) -> Any:

@@ -49,7 +49,10 @@ def test_demo_of_points(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     monkeypatch.setattr(importlib.import_module("ddpm.commands.demo"), "ROWS", 500)
     assert main(["demo", "--data", "moons", "--out", str(tmp_path / "demo")]) == 0
     written = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert written == {"columns.png", "reverse.png", "terms.png", "samples.npy", "model.safetensors"}
+    assert written == {f"{name}.png" for name in ("columns", "reverse", "terms", "loss")} | {
+        "samples.npy",
+        "model.safetensors",
+    }
     assert np.load(tmp_path / "demo" / "samples.npy").shape == (500, 2)
     rows = dict(re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines()[:-1])
     assert float(rows["entropy of the data"].split()[0]) == pytest.approx(ddpm.datasets.moons_entropy(), abs=1e-3)

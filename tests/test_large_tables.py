@@ -85,6 +85,22 @@ def test_what_parts_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
         large_tables.fit(ddpm.DDPM(), found)
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_a_column_that_seldom_varies_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_tables, "SAMPLE", 50)
+    frame = table(2000)[["x", "n"]]
+    frame["rare"] = np.arange(2000) == 777
+    with pytest.warns(UserWarning, match="column rare varies in so few rows that it is taken for a constant"):
+        model = large_tables.fit(ddpm.DDPM(steps=2, timesteps=5), parts(tmp_path / "x.parquet", frame, None, 500))
+    assert not model.sample(10)["rare"].any()
+
+
+def test_too_many_classes_in_all_parts_together(tmp_path: Path) -> None:
+    frame = table(2000)[["x", "n"]].assign(kind=np.arange(2000))
+    with pytest.raises(ValueError, match="y must hold at most 1000 different classes; got 2000"):
+        large_tables.fit(ddpm.DDPM(steps=2), parts(tmp_path / "x.parquet", frame, "kind", 500))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
 @pytest.mark.parametrize("suffix", [".parquet", ".npy"])
 def test_a_table_larger_than_the_memory_that_is_left(tmp_path: Path, suffix: str) -> None:

@@ -105,8 +105,8 @@ def _tutorial(out: Path, backend: str | None, seed: int) -> list[Row]:
 
 def _points(data: str, out: Path, backend: str | None, seed: int) -> list[Row]:
     import ddpm
-    from ddpm import table_files
-    from ddpm.commands.drawing import write_figures
+    from ddpm import figures, table_files
+    from ddpm.commands.drawing import save, write_figures
 
     known = ddpm.datasets.DISTRIBUTIONS[data]
     x, fresh, other = (_array(known.sample(ROWS, (seed ^ i) % 2**32)) for i in range(3))
@@ -115,6 +115,9 @@ def _points(data: str, out: Path, backend: str | None, seed: int) -> list[Row]:
     samples, sampling = _timed(lambda: model.sample(ROWS, random_state=seed))
     bound = -float(model.score_samples(fresh[:COUNT], samples=1).mean())
     write_figures(model, fresh, None, samples, out, seed)
+    each_row = known.dim * (model.diffusion_.schedule.steps + 1)
+    bounds = each_row * model.losses_ - model.transform_.log_jacobian(x.astype(float)).mean()
+    save(figures.loss_figure(bounds, known.entropy()), out / "loss.png")
     table_files.write(out / "samples.npy", samples)
     model.save(out / "model.safetensors")
     distances = (ddpm.metrics.wasserstein(rows, fresh) for rows in (samples, other))

@@ -21,7 +21,7 @@ ROWS = 1000  # of which the bound's terms are the mean, and that the strip shows
 
 
 def write_figures(model: "DDPM", x: Any, y: Any, samples: Any, out: Path, seed: int) -> None:
-    """Write columns.png, terms.png, loss.png and, for two columns, reverse.png into a folder.
+    """Write columns.png, terms.png and, for two columns, reverse.png into a folder.
 
     Args:
         model: fitted.

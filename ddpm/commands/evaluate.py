@@ -66,8 +66,7 @@ def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | No
     own = list(map(str, names))
     without = own if target is None else [name for i, name in enumerate(own) if i != target]
     if any(isinstance(name, str) for name in names):
-        has_target = target is not None and own[target] in there
-        return (own[target] if has_target and target is not None else None), own if has_target else without
+        return (None, without) if target is None or own[target] not in there else (own[target], own)
     if len(there) == len(own):
         return (None if target is None else there[target]), there
     if len(there) == len(without):

@@ -35,9 +35,14 @@ def forward_figure(trajectory: np.ndarray, shown: int = 100) -> Figure:
 
 
 def loss_figure(bounds: np.ndarray, entropy: float) -> Figure:
-    """The variational bound [steps] in nats at each training step, above the entropy that bounds it."""
+    """The variational bound [steps] in nats in training, above the entropy that bounds it.
+
+    Of more than 1000 steps, which then are of minibatches, the means of some are drawn.
+    """
     figure, axes = figure_of_one()
-    axes.plot(bounds, color=ORANGE, linewidth=1.2)
+    some = len(bounds) // 250 if len(bounds) > 1000 else 1
+    whole = bounds[: len(bounds) // some * some]
+    axes.plot(np.arange(some - 1, len(whole), some), whole.reshape(-1, some).mean(1), color=ORANGE, linewidth=1.2)
     axes.axhline(entropy, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
     # a density can exceed 1, so that a bound, and the entropy itself, can be negative
     axes.set_yscale("log" if min(bounds.min(), entropy) > 0 else "symlog")
@@ -54,7 +59,8 @@ def loss_figure(bounds: np.ndarray, entropy: float) -> Figure:
         fontsize=10,
     )
     axes.margins(y=0.12)
-    label(axes, "Variational bound in training", "step of the optimizer", "bound (nats)")
+    means = f", means of {some} steps" if some > 1 else ""
+    label(axes, f"Variational bound in training{means}", "step of the optimizer", "bound (nats)")
     return figure
 
 
