@@ -89,9 +89,11 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a model file says of its network, its schedule, its training and its "table", {} for none.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError, IsADirectoryError: no such file.
         ValueError: the file is truncated, is not one of ours, or was written by a later version.
     """
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)}: is a folder, not a model file")
     if not Path(path).is_file():
         raise FileNotFoundError(f"no model file {os.fspath(path)!r}")
     try:

@@ -319,6 +319,8 @@ class DDPM(DensityMixin, BaseEstimator):
             raise ValueError("y must be None: fit got no classes")
         with torch.no_grad():
             z = self.diffusion_.sample(n_samples, seed=random_state, first=first, condition=condition)
+        if not torch.isfinite(z).all():
+            raise ValueError("the samples are not finite: the weights of the model are not")
         x = self._table.like_given(self.transform_.inverse_transform(z.double().cpu().numpy()), self._low, self._high)
         return x if classes is None else (x, self.classes_[classes])
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ddpm import metrics
 from ddpm.estimator import DDPM
 from ddpm.metrics import Array
+from ddpm.progress import progress_bar
 from ddpm.tables import Table, as_array
 from kernels import arguments
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 ROWS = 20  # the fewest that are halved
 MOST = 10_000  # rows of each side
+STAGES = 8  # that the progress bar counts
 EXACT = 2000  # of each side of the exact distance, and whose likelihood is estimated
 
 
@@ -107,7 +109,7 @@ def evaluate(
     kept, fresh = order[:half], order[half : 2 * half]
     rows = X.iloc[kept] if hasattr(X, "iloc") else X[kept]
     classes = None if y is None else np.asarray(y)[kept]
-    bar = tqdm(total=9, desc="evaluate", disable=None if progress else True)
+    bar = progress_bar(STAGES, "evaluate", "stage", progress)
     few = slice(0, EXACT)
     scored = rows.iloc[few] if hasattr(X, "iloc") else rows[few]
     log_likelihoods, bounds = (

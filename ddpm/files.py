@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,17 +12,30 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
     """Raise now what would stop `path` from being written later, before hours of work are spent on it.
 
     Raises FileNotFoundError where its folder is missing, IsADirectoryError where it is a folder itself,
-    PermissionError where its folder cannot be written, and, without `force`, FileExistsError where it exists.
+    PermissionError where its folder cannot be written, OSError where its name is too long, and, without `force`,
+    FileExistsError where it exists, be it a link that leads nowhere.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {folder if path.is_symlink() else path.parent} does not exist")
+    longest, length = _longest_name(folder), len(os.fsencode(path.name))
+    if length > longest:
+        raise OSError(f"{path.name[:40]}...: the name has {length} bytes, and the folder allows {longest}")
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a file")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{path}: no permission to write in the folder {path.parent}")
-    if path.exists() and not force:
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{path}: no permission to write in the folder {folder}")
+    if os.path.lexists(path) and not force:
         raise FileExistsError(f"{path}: exists already")
+
+
+def _longest_name(folder: Path) -> int:
+    """How many bytes a name may have; 255 where the system does not say."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError):
+        return 255
 
 
 @contextmanager
@@ -29,15 +43,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well, else it is removed.
 
     The temporary path does not exist yet and keeps the suffix, from which many writers choose a format. Its
-    folder is that of `path`, because a file moves in one step only within a file system.
-    Raises FileNotFoundError where that folder is missing, IsADirectoryError where `path` is a folder, and
-    PermissionError where the folder cannot be written.
+    folder is that of `path`, because a file moves in one step only within a file system. A link is followed, and a
+    file that is replaced leaves its mode to the new one.
+
+    Raises what check_output does, but for FileExistsError.
     """
-    path = Path(path)
     check_output(path, force=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         yield temporary
+        if path.exists():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:  # Ctrl-C too must leave nothing behind
         temporary.unlink(missing_ok=True)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
-from tqdm import tqdm
 
 from ddpm.batches import Rows
 from ddpm.classes import classes_of, index_of, one_hot
 from ddpm.defaults import Defaults
 from ddpm.estimator import DDPM
+from ddpm.progress import progress_bar
 from ddpm.table_files import Parts
 from ddpm.tables import Array, Table, as_array
 
@@ -103,7 +103,7 @@ def _decimals(tables: Sequence[Table]) -> tuple[int | None, ...]:
 
 def _read(parts: Parts, what: str, progress: bool) -> Iterator[tuple[Any, Any]]:
     """The parts, each with its classes or None."""
-    with tqdm(total=parts.rows, desc=what, unit="row", unit_scale=True, disable=None if progress else True) as bar:
+    with progress_bar(parts.rows, what, "row", progress) as bar:
         for x, y in parts.read():
             yield x, y
             bar.update(len(x))

@@ -32,9 +32,15 @@ def sample(model: Any, count: int, first: int = 0, seed: int = 0) -> Any:
     """Return rows first ... first + count - 1 of a model, with the columns of the file that it was trained on.
 
     An array [count, D], or a DataFrame where that had names or classes.
+
+    Raises:
+        ValueError: they are not finite.
     """
     if isinstance(model, Diffusion):
-        return model.sample(count, seed=seed, first=first).detach().cpu().numpy()
+        points = model.sample(count, seed=seed, first=first).detach().cpu().numpy()
+        if not np.isfinite(points).all():
+            raise ValueError("the samples are not finite: the weights of the model are not, or are too large")
+        return points
     drawn = model.sample(count, first=first, random_state=seed)
     if not isinstance(drawn, tuple):
         return drawn

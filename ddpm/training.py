@@ -17,6 +17,7 @@ from ddpm.diffusion import Diffusion
 from ddpm.networks import GaussianMLP
 from ddpm.one_call import one_call
 from ddpm.optimizer import HostAdamW, device_adamw
+from ddpm.progress import progress_bar
 from ddpm.recipe import Recipe
 from kernels import arguments, backends, networks
 from kernels.constants import NETWORK, STREAM_SHIFT
@@ -133,11 +134,7 @@ def train(
         diffusion.seed = seed
         if steps == 0:
             return TrainingResult(torch.zeros(0), {})
-        # disable=None: silent unless standard error is a terminal
-        with (
-            tqdm(total=steps, desc="train", unit="step", disable=None if progress else True) as bar,
-            training_mode(diffusion.network),
-        ):
+        with progress_bar(steps, "train", "step", progress) as bar, training_mode(diffusion.network):
             if plain:
                 return TrainingResult(_train_as_the_tutorial(diffusion, seen, steps, recipe, bar), {})
             return _train_on_tables(diffusion, seen, steps, recipe, unseen, bar)

@@ -103,7 +103,7 @@ def test_equal_models_are_equal_files(tmp_path: Path, path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no model file .*missing\.safetensors"):
         ddpm.load(tmp_path / "missing.safetensors")
-    with pytest.raises(FileNotFoundError, match="no model file"):
+    with pytest.raises(IsADirectoryError, match="is a folder, not a model file"):
         ddpm.load(tmp_path)
 
 

@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import ddpm
 from ddpm.commands import main
@@ -112,6 +114,10 @@ def test_existing_outputs_need_force(
         (["evaluate", "{model}", "{data}"], "model.safetensors: was trained with --tutorial"),
         (["evaluate", "{data}", "{data}"], "data.npy"),
         (["info", "{data}"], "data.npy' is not a whole safetensors file"),
+        (["info", "{tmp}"], ": is a folder, not a model file"),
+        (["sample", "{tmp}", "--count", "1", "--out", "{tmp}/x.npy"], ": is a folder, not a model file"),
+        (["sample", "{model}", "--count", str(10**12), "--out", "{tmp}/x.npy"], "reach 1000000000000; there are 2^32"),
+        (["train", "{data}", "--out", "{tmp}/" + 260 * "a" + ".safetensors"], "the name has 272 bytes"),
         (["info", "missing.safetensors"], "no model file 'missing.safetensors'"),
         (["train", "{data}", "--out", "{run}", "--lr", "0"], "'--lr': 0.0 is not in the range"),
         (["train", "{data}", "--out", "{run}", "--lr", "nan"], "nan"),
@@ -152,6 +158,50 @@ def test_interrupt_is_one_line_and_leaves_nothing(
     assert main(["train", str(data), "--out", str(tmp_path / "run.safetensors"), *TUTORIAL]) == 130
     assert capsys.readouterr().err.split() == ["ddpm:", "interrupted"]
     assert list(tmp_path.iterdir()) == [data]
+
+
+def command(*arguments: Any, **streams: Any) -> "subprocess.CompletedProcess[str]":
+    """Run the command as a process with some of its streams elsewhere."""
+    line = [sys.executable, "-m", "ddpm", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(line, env=environment, text=True, check=False, **streams)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full")
+def test_what_was_saved_is_said_where_standard_output_is_full(tmp_path: Path, data: Path) -> None:
+    run = tmp_path / "run.safetensors"
+    with open("/dev/full", "w") as full:
+        ran = command(
+            *("train", data, "--out", run, "--steps", "1", "--timesteps", "3", *TUTORIAL),
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert run.exists()
+    first, *said, last = ran.stderr.splitlines()
+    assert first == "ddpm: warning: standard output: No space left on device"
+    assert said == [f"{data}: 50 rows, 2 columns (without names)"]
+    assert last.endswith(f"wrote {run}")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream as a shell does")
+def test_without_standard_error(tmp_path: Path, data: Path) -> None:
+    run = tmp_path / "run.safetensors"
+    script = f"exec {sys.executable} -m ddpm train {data} --out {run} --steps 1 --timesteps 3 --tutorial 2>&-"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(["sh", "-c", script], env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 0
+    assert f"wrote {run}" in ran.stdout
+
+
+def test_a_model_of_nan_is_not_sampled(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path) -> None:
+    broken = ddpm.load(model)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    ddpm.save(broken, model)
+    said = error(capsys, "sample", model, "--count", "3", "--out", tmp_path / "x.npy")
+    assert said == "the samples are not finite: the weights of the model are not, or are too large"
+    assert not (tmp_path / "x.npy").exists()
 
 
 def test_runs_from_a_source_tree_without_install_display_or_terminal(tmp_path: Path, data: Path) -> None:

@@ -57,6 +57,36 @@ def test_impossible_outputs_are_named(tmp_path: Path, check: Callable[[Path], ob
         check(tmp_path)
 
 
+def test_a_long_name_is_named_before_any_work(tmp_path: Path) -> None:
+    written(tmp_path / ("a" * 240 + ".txt"), "")
+    with atomic_path(tmp_path / ("a" * 240 + ".txt")) as temporary:
+        written(temporary, "new")
+    assert (tmp_path / ("a" * 240 + ".txt")).read_text() == "new"
+    with pytest.raises(OSError, match=r"aaa\.\.\.: the name has 264 bytes, and the folder allows 255"):
+        check_output(tmp_path / ("a" * 260 + ".txt"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes and links as on Unix")
+def test_a_link_is_followed_and_the_mode_kept(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    file, link, dangling = tmp_path / "folder" / "x.txt", tmp_path / "link.txt", tmp_path / "dangling.txt"
+    written(file, "old").chmod(0o600)
+    link.symlink_to(file)
+    dangling.symlink_to(tmp_path / "folder" / "y.txt")
+    for path in (link, dangling):
+        with pytest.raises(FileExistsError, match="exists already"):
+            check_output(path)
+        with atomic_path(path) as temporary:
+            written(temporary, "new")
+        assert path.is_symlink()
+        assert path.read_text() == "new"
+    assert file.stat().st_mode & 0o777 == 0o600
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere" / "x.txt")
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        check_output(link, force=True)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

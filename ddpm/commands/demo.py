@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpm.commands.options import backend_option, file, seed_option
+from ddpm.commands.output import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +49,8 @@ def demo(out: Path, data: str, backend: str | None, seed: int) -> None:
     rows.insert(-5, ("all, imports and figures too", f"{time.perf_counter() - STARTED:.3f}", "s"))
     labels, values = (max(len(row[i]) for row in rows) for i in (0, 1))
     for label, value, unit in rows:
-        click.echo(f"{label:<{labels}}  {value:>{values}} {unit}".rstrip())
-    click.echo(f"figures, samples and model are in {out}")
+        say(f"{label:<{labels}}  {value:>{values}} {unit}".rstrip())
+    say(f"figures, samples and model are in {out}")
 
 
 Row = tuple[str, str, str]  # label, value, unit

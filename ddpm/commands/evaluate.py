@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ddpm.commands.options import backend_option, columns_option, file, seed_option
+from ddpm.commands.output import say
 
 
 @click.command()
@@ -37,24 +38,24 @@ def evaluate(
     x, y, read_columns = table_files.read(data, target, wanted)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    click.echo(table_files.described(data, len(x), read_columns))
+    say(table_files.described(data, len(x), read_columns))
     if not hasattr(found, "feature_names_in_") and hasattr(x, "to_numpy"):
         x = x.to_numpy()  # names would be new to the model
     try:
         evaluation = ddpm.evaluate(found, x, y, random_state=seed, progress=True)
     except ValueError as error:
         raise ValueError(f"{data}: {error}") from error
-    click.echo(evaluation)
-    click.echo("\nWasserstein-1 by column")
+    say(evaluation)
+    say("\nWasserstein-1 by column")
     width = max(map(len, evaluation.by_column))
     for name, distance in evaluation.by_column.items():
-        click.echo(f"{name:<{width}}  {distance:.3f}")
+        say(f"{name:<{width}}  {distance:.3f}")
     if out is not None:
         from ddpm.commands.drawing import write_figures
 
         drawn = found.sample(len(x), random_state=seed)
         write_figures(found, x, y, drawn[0] if isinstance(drawn, tuple) else drawn, out, seed)
-        click.echo(f"figures are in {out}")
+        say(f"figures are in {out}")
 
 
 def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | None, list[str]]:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ddpm.commands.options import backend_option, count, file, force_option, seed_option
+from ddpm.commands.output import say
 
 ROWS = 2**14  # that are drawn between two looks of the progress bar
 
@@ -31,10 +32,9 @@ def sample(model: Path, count: int, out: Path, seed: int, first: int, backend: s
     on: their names, their order, whole numbers, decimals and classes (after --tutorial, their number alone). A sample
     depends on the model, the seed and its index alone, so that --first can split a long run into parts.
     """
-    from tqdm import tqdm
-
     from ddpm import table_files
     from ddpm.files import check_output
+    from ddpm.progress import progress_bar
 
     table_files.format_of(out)
     check_output(out, force)
@@ -45,13 +45,13 @@ def sample(model: Path, count: int, out: Path, seed: int, first: int, backend: s
 
     found, parts = model_files.load(model, backend), []
     table_files.check_holds(out, model_files.sample(found, 1))
-    with tqdm(total=count, desc="sample", unit="row", unit_scale=True, disable=None if count > ROWS else True) as bar:
+    with progress_bar(count, "sample", "row", count > ROWS) as bar:
         for start in range(0, count, ROWS):
             rows = min(ROWS, count - start)
             parts.append(model_files.sample(found, rows, first + start, seed))
             bar.update(rows)
     table_files.write(out, _joined(parts))
-    click.echo(f"wrote {count} samples to {out}")
+    say(f"wrote {count} samples to {out}")
 
 
 def _joined(parts: list[Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ddpm.commands.options import Widths, backend_option, columns_option, file, force_option, seed_option
+from ddpm.commands.output import say
 
 SCORED = 1000  # rows of which the bound is shown after training
 FRESH_STEPS = 20  # trajectories of each point over which the tutorial's bound is averaged after training
@@ -71,7 +72,7 @@ def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) ->
     if options["lr"] is not None:
         arguments.number("lr", options["lr"], 0)
     said = (_train_tutorial if tutorial else _train_table)(data, out, **options)
-    click.echo(f"{said}; wrote {out}")
+    say(f"{said}; wrote {out}")
 
 
 def _train_table(data: Path, out: Path, **options: Any) -> str:
@@ -104,7 +105,7 @@ def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None) 
         from ddpm import large_tables
 
         parts = table_files.parts_of(data, target, columns)
-        click.echo(table_files.described(data, parts.rows, parts.columns))
+        say(table_files.described(data, parts.rows, parts.columns))
         large_tables.fit(model, parts)
         model.columns_ = parts.columns
         x, y = next(parts.read())
@@ -119,7 +120,7 @@ def _read(data: Path, target: str | None, columns: list[str] | None) -> Any:
     from ddpm import table_files
 
     found = table_files.read(data, target, columns)
-    click.echo(table_files.described(data, len(found.x), found.columns))
+    say(table_files.described(data, len(found.x), found.columns))
     if len(found.x) < 2:
         raise ValueError(f"{data}: has one row, of which nothing can be learnt")
     return found

@@ -1,0 +1,16 @@
+"""What a command says."""
+
+import os
+import sys
+
+import click
+
+
+def say(text: object) -> None:
+    """Print to standard output; where that is full or closed, to standard error from then on, with the reason."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        click.echo(f"ddpm: warning: standard output: {error.strerror}\n{text}", err=True)
+        elsewhere = os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else sys.stderr.fileno()
+        os.dup2(elsewhere, sys.stdout.fileno())
