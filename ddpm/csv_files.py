@@ -82,7 +82,8 @@ def read(path: Path, target: str | None = None, only: Sequence[str] | None = Non
             raise ValueError(f"{path}: column {name!r} holds {kind}, not numbers")
     if target is not None:
         _diagnose_where(_any_empty(table[target]), path, layout, [target], _no_class)
-    _diagnose_where(_holds(path, b"0x", b"0X"), path, layout, numbers, _no_number)
+    integers = [name for name in numbers if types.is_integer(table.schema.field(name).type)]
+    _diagnose_where(bool(integers) and _holds(path, b"0x", b"0X"), path, layout, integers, _no_number)
     whole = [name for name in numbers if types.is_floating(table.schema.field(name).type) and _all_whole(table[name])]
     _diagnose_where(bool(whole), path, layout, whole, _too_long)
     return table
@@ -269,8 +270,13 @@ def _any_empty(column: "pyarrow.ChunkedArray") -> bool:
 
 def _all_whole(column: "pyarrow.ChunkedArray") -> bool:
     """Whether the numbers of a column are whole, and some are beyond those that a float64 holds."""
+    from pyarrow import compute
+
+    ends = compute.min_max(column)
+    if -WHOLE <= ends["min"].as_py() and ends["max"].as_py() <= WHOLE:
+        return False
     x = column.to_numpy()
-    return bool((abs(x) > WHOLE).any() and (x == x.round()).all())
+    return bool((x == x.round()).all())
 
 
 def _holds(path: Path, *parts: bytes) -> bool:
