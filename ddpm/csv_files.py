@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 SEPARATORS = ";\t,"  # where several are possible, the first: commas may be those of decimals
+UNNAMED = "Unnamed: "  # pandas's name for a column without one, with its place
 LOOKED_AT = 1000  # rows that show whether the first is one of names
 BLOCK = 2**20  # bytes that pyarrow reads at a time
 
@@ -28,6 +29,7 @@ HINTS = (
     (r"[-+]?0[xX][0-9a-fA-F]+", "write it in decimal"),
 )
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*|\s*[-+]?(inf(inity)?|nan)\s*", re.IGNORECASE | re.ASCII)
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}([-/.]\d{1,4})?([ T].*)?|\d{1,2}:\d{2}(:\d{2}.*)?", re.ASCII)
 LONG = re.compile(r"\s*[-+]?\d{16,}\s*", re.ASCII)  # a whole number that a float64 may not hold
 WHOLE = 2**53  # up to this, it holds every one
 
@@ -70,6 +72,13 @@ def read(path: Path, target: str | None = None, only: Sequence[str] | None = Non
     layout = look_at(path)
     check_names(path, [*(only or ()), *(() if target is None else (target,))], layout.columns)
     wanted = list(only or layout.columns)
+    if only is None and layout.names and any(name.startswith(UNNAMED) for name in layout.names):
+        place = next(i for i, name in enumerate(layout.names) if name.startswith(UNNAMED))
+        raise ValueError(
+            f"{path}, line {layout.skip}, column {place + 1}: has no name: give it one, or choose the other columns"
+        )
+    if _holds(path, b'"'):
+        _check_quotes(path, layout)
     numbers = [name for name in wanted if name != target]
     table = _parsed(path, layout, target, wanted)
     if table.num_rows == 0:
@@ -125,9 +134,12 @@ def place_of(path: Path, row: int) -> str:
 def look_at(path: Path) -> Layout:
     """Return how a file is written, from its first rows.
 
-    The first row is one of names where none of its fields is a number, or looks like one; where some are, unless its
-    text is found again below, as that of classes is; and where they are 0, 1, 2 and so on, which pandas writes for
-    columns without names.
+    The first row is one of names
+
+    - where none of its fields is a number, or looks like one, or one is empty;
+    - where some are whole numbers, all different, and the others are not all found again below, as classes are;
+    - where all are numbers, but a column below is text; or all are dates, and the rest are numbers;
+    - where they are 0, 1, 2 and so on, which pandas writes for columns without names, and hardly by chance.
 
     Raises:
         ValueError: the file is empty, or its row of names does not name every column once.
@@ -138,26 +150,42 @@ def look_at(path: Path) -> Layout:
         raise ValueError(f"{path}: is empty")
     even = (i for i, rows in enumerate(firsts) if 1 < len(rows[0][1]) == len(rows[min(1, len(rows) - 1)][1]))
     chosen = next(even, SEPARATORS.index(","))
-    (line, first), *below = firsts[chosen]
-    separator, width = SEPARATORS[chosen], len(first)
-    values = [_is_value(field) for field in first]
-    named = [not value and not _is_missing(field) for field, value in zip(first, values, strict=True)]
-    if not any(named):
-        if not any(values):
-            raise ValueError(f"{path}, line {line}: {first[0]!r} is missing, or looks so: take another name")
-        return Layout(separator, None, width, line if _counts(first, [row for _, row in below]) else 0)
-    if any(values) and all(
-        any(field in row[i : i + 1] for _, row in below) for i, field in enumerate(first) if named[i]
-    ):
+    (line, first), *rest = firsts[chosen]
+    separator, width, below = SEPARATORS[chosen], len(first), [row for _, row in rest]
+    if all(_is_missing(field) for field in first) and (width == 1 or not any(first)):
+        raise ValueError(f"{path}, line {line}: {first[0]!r} is missing, or looks so: take another name")
+    if first == list(map(str, range(width))) and (width > 2 or _has_text(below) or _are_fractions(below)):
+        return Layout(separator, None, width, line)
+    if not _are_names(first, below):
         return Layout(separator, None, width)
-    names = tuple(field.strip() for field in first)
-    for column, name in enumerate(names):
-        if not name:
-            raise ValueError(f"{path}, line {line}, column {column + 1}: has no name")
+    names = tuple(field.strip() or f"{UNNAMED}{i}" for i, field in enumerate(first))
     if len(set(names)) < width:
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(f"{path}, line {line}: two columns have the name {twice!r}")
     return Layout(separator, names, width, line)
+
+
+def _are_names(first: list[str], below: list[list[str]]) -> bool:
+    values = [field for field in first if _is_value(field)]
+    others = [i for i, field in enumerate(first) if not (_is_value(field) or _is_missing(field))]
+    if not values or not all(field.strip() for field in first):
+        return True
+    if not others:
+        dates = len(first) > 1 and all(DATE.fullmatch(field.strip()) for field in first)
+        return _has_text(below) or (dates and bool(below) and all(NUMBER.fullmatch(x) for row in below for x in row))
+    if not all(re.fullmatch(r"\s*\d+\s*", field, re.ASCII) for field in values) or len(set(values)) < len(values):
+        return False
+    return not all(any(first[i] in row[i : i + 1] for row in below) for i in others)
+
+
+def _has_text(below: list[list[str]]) -> bool:
+    """Whether no field of a column is a number, or looks like one."""
+    columns = zip(*below, strict=False)
+    return any(not any(_is_value(field) or _is_missing(field) for field in column) for column in columns)
+
+
+def _are_fractions(below: list[list[str]]) -> bool:
+    return len(below) > 1 and all(set(".eE") & set(field) for row in below for field in row)
 
 
 def check_names(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
@@ -171,23 +199,16 @@ def check_names(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None
 def _records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """The line and the fields of every row that is not empty, without those that are skipped."""
     with open(path, newline="", encoding="utf-8-sig") as file:
+        csv.field_size_limit(2**31 - 1)  # of a file with another separator, a line is one field
         reader = csv.reader(file, delimiter=layout.separator)
         try:
             for fields in reader:
-                empty = not fields or (len(fields) == 1 and not fields[0].strip())
-                if not empty and reader.line_num > layout.skip:
+                if fields and reader.line_num > layout.skip:
                     yield reader.line_num, fields
         except UnicodeDecodeError as error:
             raise _not_utf8(path) from error
         except csv.Error as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
-
-
-def _counts(first: list[str], below: list[list[str]]) -> bool:
-    """Whether a row is 0, 1, 2 and so on, and not by chance: of three columns or more, or above fractions alone."""
-    if first != list(map(str, range(len(first)))):
-        return False
-    return len(first) > 2 or (len(below) > 1 and all(set(".eE") & set(field) for row in below for field in row))
 
 
 # ---- what is wrong with a field; None where nothing is
@@ -273,7 +294,7 @@ def _all_whole(column: "pyarrow.ChunkedArray") -> bool:
     from pyarrow import compute
 
     ends = compute.min_max(column)
-    if -WHOLE <= ends["min"].as_py() and ends["max"].as_py() <= WHOLE:
+    if ends["min"].as_py() >= -WHOLE and ends["max"].as_py() <= WHOLE:
         return False
     x = column.to_numpy()
     return bool((x == x.round()).all())
@@ -282,6 +303,18 @@ def _all_whole(column: "pyarrow.ChunkedArray") -> bool:
 def _holds(path: Path, *parts: bytes) -> bool:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return any(content.find(part) >= 0 for part in parts)
+
+
+def _check_quotes(path: Path, layout: Layout) -> None:
+    """Raise where a quotation mark is not closed: what follows would be one field."""
+    with open(path, "rb") as file:
+        count = sum(part.count(b'"') for part in iter(lambda: file.read(2**24), b""))
+    if count % 2 == 0:
+        return
+    last, before = 0, 0
+    for line, _ in _records(path, layout):
+        last, before = line, last
+    raise ValueError(f"{path}, line {before + 1}: has a quotation mark that is not closed before line {last}")
 
 
 def _not_utf8(path: Path) -> ValueError:

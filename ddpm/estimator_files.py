@@ -13,6 +13,7 @@ from ddpm.tables import Table
 from ddpm.transforms import TableTransform
 
 if TYPE_CHECKING:
+    from ddpm.diffusion import Diffusion
     from ddpm.estimator import DDPM
 
 
@@ -44,6 +45,15 @@ def load(kind: type["DDPM"], path: str | os.PathLike[str], backend: str | None) 
     diffusion, said, tensors = checkpoint.load_with_table(path, backend)
     if not said:
         raise ValueError(f"{os.fspath(path)!r} has no table: it was written by ddpm.save, and ddpm.load reads it")
+    try:
+        return _restored(kind, backend, diffusion, said, tensors)
+    except (LookupError, TypeError, ValueError) as error:  # parts are missing, or do not fit
+        raise ValueError(f"{os.fspath(path)!r} is not a whole model of a table: {error}") from error
+
+
+def _restored(
+    kind: type["DDPM"], backend: str | None, diffusion: "Diffusion", said: dict[str, Any], tensors: dict[str, Any]
+) -> "DDPM":
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     params: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said["params"].items()}
     found = kind(**params | {"backend": backend})

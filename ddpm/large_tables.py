@@ -20,7 +20,7 @@ from ddpm.progress import progress_bar
 from ddpm.table_files import Parts
 from ddpm.tables import Array, Table, as_array
 
-SAMPLE = 2**18  # rows that the transform of the columns is learnt from, about
+SAMPLE, NUMBERS = 2**18, 2**24  # rows that the transform of the columns is learnt from, about, and numbers at most
 
 
 def fit(model: DDPM, parts: Parts) -> DDPM:
@@ -39,6 +39,18 @@ def fit(model: DDPM, parts: Parts) -> DDPM:
     """
     if model.validation_fraction:
         raise ValueError("validation_fraction must be 0 for a table that is read in parts")
+    before = dict(model.__dict__)
+    try:
+        return _fit(model, parts)
+    except BaseException as error:
+        begun = model.__dict__.get("diffusion_") is not before.get("diffusion_")
+        if isinstance(error, Exception) or not begun:  # an interrupt of training leaves what has been learnt
+            model.__dict__.clear()
+            model.__dict__.update(before)
+        raise
+
+
+def _fit(model: DDPM, parts: Parts) -> DDPM:
     seed = model._seed()
     sample = _look(model, parts, seed)
     x = model._table.continuous(validate_data(model, sample, dtype=np.float64, ensure_min_samples=2), seed)
@@ -69,13 +81,14 @@ def _look(model: DDPM, parts: Parts, seed: int) -> Any:
     tables: list[Table] = []
     classes: dict[Any, int] = {}
     generator = np.random.default_rng(seed)
+    share = min(SAMPLE, NUMBERS // len(parts.columns.names)) / parts.rows
     for part, y in _read(parts, "read", model.verbose):
         table = Table.of(part)
         exact = np.asarray(as_array(part), dtype=np.float64)
         tables.append(table.with_decimals(exact))
         low.append(exact.min(0))
         high.append(exact.max(0))
-        drawn.append(part[generator.random(len(part)) < SAMPLE / parts.rows])
+        drawn.append(part[generator.random(len(part)) < share])
         if y is not None:
             names, _, counts = classes_of(y, len(part))
             for name, count in zip(names.tolist(), counts.tolist(), strict=True):

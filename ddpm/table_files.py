@@ -3,7 +3,9 @@
 import csv
 import importlib.util
 import os
+import tokenize
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from ddpm.files import atomic_path
 
 SUFFIXES = (".csv", ".parquet", ".npy")
 SHOWN = 6  # names of columns in a message
-ROWS = 2**16  # that are looked at together
+ROWS, NUMBERS = 2**16, 2**22  # that are looked at together, at most
 LARGE = 2**26  # numbers, 512 MB of float64: more are read in parts
 PLAIN = "\t;\r\n\"'"  # what text must not hold to be written without quotation marks
 
@@ -151,16 +153,27 @@ def write(path: str | os.PathLike[str], table: Any) -> None:
     import pandas as pd
 
     frame = table if hasattr(table, "iloc") else pd.DataFrame(_native(np.asarray(table)))
-    names = list(map(str, frame.columns))
-    frame = frame.set_axis(names, axis=1)
+    frame = frame.set_axis(list(map(str, frame.columns)), axis=1)
     with atomic_path(path) as temporary:
         if suffix == ".csv":
-            text = [value for column in frame if frame[column].dtype.kind == "O" for value in map(str, frame[column])]
-            plain = not any(set(PLAIN) & set(value) or value != value.strip() for value in (*names, *text))
-            quoting = csv.QUOTE_MINIMAL if plain else csv.QUOTE_NONNUMERIC
-            frame.to_csv(temporary, index=False, header=not _are_places(names), quoting=quoting)
+            _write_csv(frame, temporary, path)
         else:
             frame.to_parquet(temporary, index=False)
+
+
+def _write_csv(frame: Any, temporary: Path, path: str | os.PathLike[str]) -> None:
+    """Write a file whose first row is read as what it is; columns that are called by their place need no names."""
+    names = list(frame.columns)
+    text = [value for column in frame if frame[column].dtype.kind == "O" for value in map(str, frame[column])]
+    plain = not any(set(PLAIN) & set(value) or value != value.strip() for value in (*names, *text))
+    quoting = csv.QUOTE_MINIMAL if plain else csv.QUOTE_NONNUMERIC
+    for header in (False, True) if _are_places(names) else (True,):
+        frame.to_csv(temporary, index=False, header=header, quoting=quoting)
+        with suppress(ValueError):
+            layout = csv_files.look_at(temporary)
+            if list(layout.columns) == names and bool(layout.skip) == header:
+                return
+    raise ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: take .parquet")
 
 
 def check_holds(path: str | os.PathLike[str], table: Any) -> str:
@@ -174,9 +187,7 @@ def check_holds(path: str | os.PathLike[str], table: Any) -> str:
         raise ValueError(f"{path}: a .npy file holds numbers alone, and the table has text: take .csv or .parquet")
     names = list(map(str, table.columns)) if hasattr(table, "columns") else []
     if suffix == ".csv" and names and not _are_places(names) and all(map(csv_files.NUMBER.fullmatch, names)):
-        raise ValueError(
-            f"{path}: names that all are numbers ({names[0]}, ...) look like a row in a .csv file: take .parquet"
-        )
+        raise ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: take .parquet")
     return suffix
 
 
@@ -196,9 +207,16 @@ def _with_target(columns: Sequence[str] | None, target: str | None) -> list[str]
 
 
 def _columns(wanted: Sequence[str], target: str | None, named: bool) -> Columns:
-    """Of what was chosen; without names they are counted anew."""
+    """Return what was chosen; without names they are counted anew."""
+    if len(wanted) == 1 and target is not None:
+        raise ValueError(f"a table must have a column beside the target; got {target!r} alone")
     names = tuple(wanted) if named else tuple(range(len(wanted)))
     return Columns(names, None if target is None else wanted.index(target))
+
+
+def _at_once(rows: int, columns: Sequence[str]) -> int:
+    """How many rows make a part."""
+    return max(1, min(rows, NUMBERS // len(columns)))
 
 
 def _are_places(names: Sequence[str]) -> bool:
@@ -221,7 +239,7 @@ def _native(array: Any) -> Any:
 
 
 def _taken_apart(frame: Any, columns: Columns) -> tuple[Any, Any]:
-    """x and y of a DataFrame of all columns."""
+    """Return x and y of a DataFrame of all columns."""
     frame.columns = list(columns.names)
     if columns.target is None:
         return frame, None
@@ -252,9 +270,9 @@ def _classes(path: Path, target: str | None, text: Any) -> Any:
         try:
             numbers = [int(value) for value in different]
         except ValueError:
-            if any(float(value) % 1 for value in different):
+            if bad := [value for value in different if float(value) % 1 != 0]:  # NaN and infinity too
                 raise ValueError(
-                    f"{path}, column {target!r}: holds numbers that are not whole; a target must hold classes"
+                    f"{path}, column {target!r}: {bad[0]} is not a whole number; a target must hold classes"
                 ) from None
             return text
         if all(str(number) == value and abs(number) < 2**63 for number, value in zip(numbers, different, strict=True)):
@@ -321,7 +339,7 @@ def _parquet_parts(path: Path, target: str | None, only: Sequence[str] | None, r
     def read() -> Iterator[tuple[Any, Any]]:
         first = 0
         try:
-            tables = [file.read(wanted)] if rows is None else file.iter_batches(rows, columns=wanted)
+            tables = [file.read(wanted)] if rows is None else file.iter_batches(_at_once(rows, wanted), columns=wanted)
             for table in tables:
                 yield _checked_parquet(path, table.select(wanted), columns, first)
                 first += table.num_rows
@@ -356,7 +374,7 @@ def _map_npy(path: Path) -> Any:
     try:
         # a memory map refuses pickles, and finds a file shorter than its header claims before memory is taken
         stored = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:  # of a damaged header
         raise ValueError(f"{path}: is not a readable .npy file of numbers ({error})") from error
     if stored.dtype.kind not in "fiub" or stored.dtype.itemsize > 8:
         raise ValueError(f"{path}: holds {stored.dtype}, not numbers of at most 8 bytes")
@@ -376,7 +394,7 @@ def _npy_parts(path: Path, target: str | None, only: Sequence[str] | None, rows:
     of_x = [int(name) for name in wanted if name != target]
 
     def read() -> Iterator[tuple[Any, Any]]:
-        step = rows or len(array)
+        step = len(array) if rows is None else _at_once(rows, wanted)
         for start in range(0, len(array), step):
             part = array[start : start + step]
             x = part if of_x == list(range(array.shape[1])) else part[:, of_x]

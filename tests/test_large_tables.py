@@ -95,6 +95,23 @@ def test_a_column_that_seldom_varies_is_said(tmp_path: Path, monkeypatch: pytest
     assert not model.sample(10)["rare"].any()
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_was_fitted_before_is_kept(tmp_path: Path, error: type[BaseException]) -> None:
+    frame = table(500)
+    model = ddpm.DDPM(steps=2, timesteps=5).fit(100 + frame[["x", "y"]])
+    before = model.sample(5)
+    found = parts(tmp_path / "x.parquet", frame, "kind", 100)
+
+    def fails() -> Any:
+        raise error("in the second pass")
+        yield
+
+    reads = iter([found.read(), fails()])
+    with pytest.raises(error, match="in the second pass"):
+        large_tables.fit(model, found._replace(read=lambda: next(reads)))
+    pd.testing.assert_frame_equal(model.sample(5), before)
+
+
 def test_too_many_classes_in_all_parts_together(tmp_path: Path) -> None:
     frame = table(2000)[["x", "n"]].assign(kind=np.arange(2000))
     with pytest.raises(ValueError, match="y must hold at most 1000 different classes; got 2000"):

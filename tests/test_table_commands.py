@@ -274,8 +274,19 @@ def test_evaluate_without_the_classes(tmp_path: Path, flowers: Any, capsys: pyte
     run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
     flowers.drop(columns="kind").to_csv(tmp_path / "y.csv", index=False)
     capsys.readouterr()
-    run("evaluate", tmp_path / "m.safetensors", tmp_path / "y.csv")
+    run("evaluate", tmp_path / "m.safetensors", tmp_path / "y.csv", "--out", tmp_path / "figures")
     assert "4 columns (length, cm, petals, wild, weight)" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"columns.png"}  # the bound needs the classes
+
+
+def test_a_row_that_was_taken_for_names_is_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{i % 7},{i % 3 + 3},{'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(rows))
+    run("train", tmp_path / "x.csv", "--target", 2, "--out", tmp_path / "m.safetensors", *SHORT)
+    (tmp_path / "y.csv").write_text("\n".join(["5,4,seldom", *rows]))
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "m.safetensors"), str(tmp_path / "y.csv")]) == 2
+    assert "y.csv: its first row (5, 4, seldom, ...) was taken for names" in capsys.readouterr().err
 
 
 def test_info_describes_a_model(tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]) -> None:

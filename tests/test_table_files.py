@@ -99,25 +99,64 @@ def test_a_file_without_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    ("text", "target", "names", "rows"),
     [
-        ("5.1,3.5,setosa\n4.9,3.0,setosa\n6.0,3.0,virginica\n", (0, 1, 2)),  # a class, found again below
-        ("0,1,species\n5.1,3.5,a\n4.9,3.0,a\n", ("0", "1", "species")),
-        ("name,2019,2020\n1,2,3\n4,5,6\n", ("name", "2019", "2020")),
-        ("0,1,2\n5,6,7\n", (0, 1, 2)),  # as pandas writes columns without names
-        ("0\n0.5\n1.5\n", (0,)),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n6.0,3.0,virginica\n", "2", (0, 1, 2), 3),  # a class, found again below
+        ("5.1,3,r\n4.9,3,s\n6.0,3,s\n", "2", (0, 1, 2), 3),  # no names have fractions
+        ("bear,1,1,0\ncat,0,1,1\n", "0", (0, 1, 2, 3), 2),  # nor twice the same number
+        ("0,1,species\n5.1,3.5,a\n4.9,3.0,a\n", "species", ("0", "1", "species"), 2),
+        ("name,2019,2020\n1,2,3\n4,5,6\n", None, ("name", "2019", "2020"), 2),
+        ("1990,1991\n5,a\n6,b\n", "1991", ("1990", "1991"), 2),
+        ("2020-01,2020-02\n5,6\n7,8\n", None, ("2020-01", "2020-02"), 2),
+        ("0,1,2\n5,6,7\n", None, (0, 1, 2), 1),  # as pandas writes columns without names
+        ("0,1\n5,a\n6,b\n", "1", (0, 1), 2),
+        ("0\n0.5\n1.5\n", None, (0,), 2),
+        ("0\n1\n2\n", None, (0,), 3),
+        ("0,1\n1,0\n", None, (0, 1), 2),
+        ("true,false\nfalse,true\n", None, (0, 1), 2),
+        ("1990,1991\n5,6\n", None, (0, 1), 2),
     ],
 )
-def test_names_and_numbers_in_the_first_row(tmp_path: Path, text: str, names: tuple[object, ...]) -> None:
-    text_column = str(names[-1]) if "setosa" in text or "species" in text else None
-    x, _, columns = table_files.read(written(tmp_path / "x.csv", text), text_column)
+def test_whether_the_first_row_is_one_of_names(
+    tmp_path: Path, text: str, target: str | None, names: tuple[object, ...], rows: int
+) -> None:
+    x, _, columns = table_files.read(written(tmp_path / "x.csv", text), target)
     assert columns.names == names
-    assert len(x) == text.count("\n") - ("setosa" not in text)
+    assert len(x) == rows
 
 
-def test_a_first_row_of_numbers_is_one(tmp_path: Path) -> None:
-    for text in ("0\n1\n2\n", "0,1\n1,0\n", "true,false\nfalse,true\n", "1990,1991\n5,6\n"):
-        assert len(table_files.read(written(tmp_path / "x.csv", text)).x) == text.count("\n")
+def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    for text in (",a,b\n0,5,6\n1,7,8\n", ",0,1\n0,5,6\n1,7,8\n", "a;b;;\n5;6;;\n7;8;;\n"):
+        path = written(tmp_path / "x.csv", text)
+        assert "has no name: give it one, or choose the other columns" in refused(path)
+        two = [name for name in table_files.names_of(path) if "Unnamed" not in name]
+        assert table_files.read(path, None, two).x.to_numpy().tolist() == [[5, 6], [7, 8]]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {0: [0, 3, 6], 1: [1, 4, 7], 2: [2, 5, 8]},
+        {0: [0.5, 1, 2], 1: ["x", "y", "y"]},
+        {0: [1.0, 2.0], 1: [True, False], 2: ["u", "v"]},
+        {"2020-01-01": [1.5, 2.0], "2020-01-02": [3.0, 4.0]},
+    ],
+)
+def test_what_is_written_is_read_as_it_is(tmp_path: Path, columns: dict[object, list[object]]) -> None:
+    frame = pd.DataFrame(columns)
+    table_files.write(tmp_path / "x.csv", frame)
+    text = [str(name) for name in frame if frame[name].dtype.kind == "O" or "str" in str(frame[name].dtype)]
+    x, y, names = table_files.read(tmp_path / "x.csv", *text)
+    found = x if y is None else x.assign(**{text[0]: y}).set_axis(list(names.names), axis=1)
+    assert found.to_numpy().tolist() == frame.to_numpy().tolist()
+    assert names.names == tuple(frame.columns)
+
+
+@pytest.mark.parametrize("names", [["False", "True"], ["2019", "2020"], ["a", "a "], ["1.5", "b"]])
+def test_names_that_a_csv_file_cannot_tell_from_a_row(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"x\.csv: the names of columns \(.*, \.\.\.\) look like a row of numbers"):
+        table_files.write(tmp_path / "x.csv", pd.DataFrame([[1, 2], [3, 4]], columns=names))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -140,7 +179,14 @@ def test_classes_are_text_unless_numbers_say_the_same(tmp_path: Path, values: li
 
 def test_numbers_with_a_fraction_are_no_classes(tmp_path: Path) -> None:
     said = refused(written(tmp_path / "x.csv", "x,k\n1,0.5\n2,1\n"), "k")
-    assert said == "column 'k': holds numbers that are not whole; a target must hold classes"
+    assert said == "column 'k': 0.5 is not a whole number; a target must hold classes"
+    assert "'k' alone" in refused_alone(tmp_path / "x.csv")
+
+
+def refused_alone(path: Path) -> str:
+    with pytest.raises(ValueError, match="a table must have a column beside the target") as raised:
+        table_files.read(path, "k", ["k"])
+    return str(raised.value)
 
 
 def test_quoted_lines_in_a_long_file(tmp_path: Path) -> None:
@@ -204,8 +250,6 @@ def test_names_that_are_places_are_none(tmp_path: Path) -> None:
     frame = pd.DataFrame({"0": [1.5, 2.0], "1": [5, 6]})
     table_files.write(tmp_path / "x.csv", frame)
     assert (tmp_path / "x.csv").read_text() == "1.5,5\n2.0,6\n"
-    with pytest.raises(ValueError, match=r"x\.csv: names that all are numbers \(2019, \.\.\.\) look like a row"):
-        table_files.write(tmp_path / "x.csv", frame.set_axis(["2019", "2020"], axis=1))
 
 
 def test_columns_of_several_dtypes_in_npy(tmp_path: Path) -> None:
@@ -257,7 +301,10 @@ def test_text_does_not_fit_into_npy(tmp_path: Path) -> None:
         ("\n\n", "is empty"),
         ("x,y\n", "has no rows, but names of columns"),
         ("x,y\n1,2\n3,cat\n", "line 3, column 'y': 'cat' is not a number: leave its column out, or"),
-        ("a,true,b\n1,2,3\n1,cat,3\n", "line 3, column 'true': 'cat' is not a number"),
+        ("a,5,b\n1,2,3\n1,cat,3\n", "line 3, column '5': 'cat' is not a number"),
+        ('x,k\n1,2\n3,"4\n5,6\n7,8\n', "line 3: has a quotation mark that is not closed before line 5"),
+        ("a,b\n1,2\n  \n3,4\n", "line 3: has 1 fields, but the first row 2"),
+        ("a\n1\n  \n3\n", "line 3, column 'a': '  ' is missing"),
         ('"1,234"\n999\n', "line 1, column '0': '1,234' is not a number: write thousands without separators"),
         ("0,5;1,5\n1;2\n", "line 1, column '0': '0,5' is not a number: write a decimal point, not a comma"),
         ("2020-01-01\n1\n", "line 1, column '0': '2020-01-01' is not a number: write a date as a number"),
@@ -286,12 +333,9 @@ def test_text_does_not_fit_into_npy(tmp_path: Path) -> None:
         ("1,nan\n", "line 1, column '1': 'nan' is missing"),
         ("x,y\n1,2\nNULL,3\n", "line 3, column 'x': 'NULL' is missing"),
         ("NA\n1\n2\n", "line 1: 'NA' is missing, or looks so: take another name"),
-        (",a\n0,1\n", "line 1, column 1: has no name"),
-        ("x,y,\n1,2,\n", "line 1, column 3: has no name"),
         ("x, x\n1,2\n", "line 1: two columns have the name 'x'"),
         ("1\n-inf\n", "line 2, column '0': -inf is not a finite number"),
         ("x\n\n1\n1e309\n", "line 4, column 'x': inf is not a finite number"),
-        ('x,y\n1,"2\n3,4\n', "line 3, column 'y': '2\\n3,4\\n' is not a number"),
     ],
 )
 def test_csv_errors_name_line_column_and_remedy(tmp_path: Path, text: str, said: str) -> None:
@@ -365,6 +409,18 @@ def test_truncated_npy_is_refused(tmp_path: Path, kept: int) -> None:
     whole = (tmp_path / "x.npy").read_bytes()
     (tmp_path / "x.npy").write_bytes(whole[:kept])
     assert refused(tmp_path / "x.npy").startswith("is not a readable .npy file of numbers")
+
+
+@pytest.mark.parametrize("place", range(0, 128, 3))
+def test_damaged_npy_is_refused_or_read(tmp_path: Path, place: int) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((4, 2)))
+    content = bytearray((tmp_path / "x.npy").read_bytes())
+    content[place] ^= 0x15
+    (tmp_path / "x.npy").write_bytes(content)
+    try:
+        assert table_files.read(tmp_path / "x.npy").x.size > 0
+    except ValueError as error:
+        assert str(error).startswith(f"{tmp_path / 'x.npy'}: ")
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x", "x.npz"])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ddpm import figures
-from ddpm.classes import index_of, one_hot
+from ddpm.classes import draw, index_of, one_hot
 from ddpm.files import atomic_path
 from ddpm.tables import as_array
 from ddpm.terms import bound_terms
@@ -23,6 +23,8 @@ ROWS = 1000  # of which the bound's terms are the mean, and that the strip shows
 def write_figures(model: "DDPM", x: Any, y: Any, samples: Any, out: Path, seed: int) -> None:
     """Write columns.png, terms.png and, for two columns, reverse.png into a folder.
 
+    Without the classes of a model that has some there are no terms.
+
     Args:
         model: fitted.
         x, y: data [N, D], and its classes or None.
@@ -34,12 +36,16 @@ def write_figures(model: "DDPM", x: Any, y: Any, samples: Any, out: Path, seed: 
     of_frame = list(x.columns) if hasattr(x, "columns") else range(rows.shape[1])
     names = [name if isinstance(name, str) else f"column {name}" for name in of_frame]
     save(figures.columns_figure(rows, drawn, names), out / "columns.png")
-    save(figures.terms_figure(_terms(model, rows[:ROWS], None if y is None else y[:ROWS], seed)), out / "terms.png")
+    has_classes = hasattr(model, "classes_")
+    if y is not None or not has_classes:
+        terms = _terms(model, rows[:ROWS], None if y is None else y[:ROWS], seed)
+        save(figures.terms_figure(terms), out / "terms.png")
     if len(names) == 2:
-        shown = None if y is None else index_of(y[:ROWS], model.classes_, len(rows[:ROWS]))
+        count = min(ROWS, len(rows))
+        shown = draw(model.class_counts_, count, 0, seed) if has_classes else None
         condition = None if shown is None else one_hot(shown, len(model.classes_))
         with torch.no_grad():
-            history = model.diffusion_.sample(len(rows[:ROWS]), seed=seed, history=True, condition=condition)
+            history = model.diffusion_.sample(count, seed=seed, history=True, condition=condition)
         states = np.stack([model.transform_.inverse_transform(z.double().cpu().numpy()) for z in history])
         save(figures.strip_figure(states, names), out / "reverse.png")
 

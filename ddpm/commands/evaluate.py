@@ -61,6 +61,7 @@ def evaluate(
 def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | None, list[str]]:
     """The target, if there is one, and all columns to read of a file, as the model has them."""
     from ddpm import model_files, table_files
+    from ddpm.csv_files import NUMBER
 
     names, target = model_files.columns_of(model)
     there = list(columns or table_files.names_of(data))
@@ -68,6 +69,8 @@ def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | No
     without = own if target is None else [name for i, name in enumerate(own) if i != target]
     if any(isinstance(name, str) for name in names):
         return (None, without) if target is None or own[target] not in there else (own[target], own)
+    if columns is None and any(map(NUMBER.fullmatch, there)) and list(there) != list(map(str, range(len(there)))):
+        raise ValueError(f"{data}: its first row ({', '.join(there[:5])}, ...) was taken for names: leave it out")
     if len(there) == len(own):
         return (None if target is None else there[target]), there
     if len(there) == len(without):

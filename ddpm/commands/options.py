@@ -26,8 +26,11 @@ class Names(click.ParamType):
         """Return them as a list."""
         if isinstance(value, list):
             return value
-        names = next(csv.reader([str(value)], skipinitialspace=True))
-        if not all(names):
+        try:
+            names = next(csv.reader([str(value)], skipinitialspace=True))
+        except csv.Error as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+        if not names or not all(names):
             self.fail(f"{value!r} has an empty name", param, ctx)
         if len(set(names)) < len(names):
             self.fail(f"{value!r} has a name twice", param, ctx)
