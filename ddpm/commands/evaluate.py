@@ -61,7 +61,7 @@ def evaluate(
 def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | None, list[str]]:
     """The target, if there is one, and all columns to read of a file, as the model has them."""
     from ddpm import model_files, table_files
-    from ddpm.csv_files import NUMBER
+    from ddpm.table_files.csv_layout import NUMBER
 
     names, target = model_files.columns_of(model)
     there = list(columns or table_files.names_of(data))

@@ -1,0 +1,102 @@
+"""Tables in and out of files: CSV, Parquet and .npy, with their names, order and dtypes."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddpm.table_files.columns import ROWS, Columns, Parts, Read
+from ddpm.table_files.csv_layout import look_at
+from ddpm.table_files.csv_reading import read_csv
+from ddpm.table_files.formats import SUFFIXES, format_of
+from ddpm.table_files.npy import map_npy, npy_parts
+from ddpm.table_files.parquet import open_parquet, parquet_parts
+from ddpm.table_files.writing import check_holds, write
+
+__all__ = [
+    "SUFFIXES",
+    "Columns",
+    "Parts",
+    "Read",
+    "check_holds",
+    "described",
+    "format_of",
+    "is_large",
+    "names_of",
+    "parts_of",
+    "read",
+    "write",
+]
+
+SHOWN = 6  # names of columns in a message
+LARGE = 2**26  # numbers, 512 MB of float64: more are read in parts
+
+
+def read(path: str | os.PathLike[str], target: str | None = None, columns: Sequence[str] | None = None) -> Read:
+    """Read a table of finite numbers.
+
+    Args:
+        path: a .csv file in UTF-8, fields separated by commas, semicolons or tabs, with or without names in its first
+            row; a .parquet file; or a .npy file, [N] or [N, D], which is mapped and not read.
+        target: a column of classes; of a .csv file they are text, but where all are whole numbers, or True and False.
+            A column without a name is called by its place, "0" the first.
+        columns: the columns to read, in this order; None is all.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no row, a missing value, a whole number that no float64 holds, or something other than
+            finite numbers; names file, place and value.
+        ImportError: what reads it is not installed.
+    """
+    path = Path(path)
+    if format_of(path) == ".csv":
+        return read_csv(path, target, _with_target(columns, target))
+    parts = parts_of(path, target, columns, rows=None)
+    return Read(*next(parts.read()), parts.columns)
+
+
+def parts_of(
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    columns: Sequence[str] | None = None,
+    rows: int | None = ROWS,
+) -> Parts:
+    """Open a .parquet or .npy file as `read` does, in parts of at most `rows` rows; None is one part.
+
+    Raises:
+        As `read`; what is found in a part, when it is read.
+    """
+    path = Path(path)
+    open_parts = npy_parts if format_of(path) == ".npy" else parquet_parts
+    return open_parts(path, target, _with_target(columns, target), rows)
+
+
+def names_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the names of all columns of a file, or "0", "1" and so on."""
+    if format_of(path) == ".csv":
+        return look_at(Path(path)).columns
+    if format_of(path) == ".npy":
+        return tuple(map(str, range(map_npy(Path(path)).shape[1])))
+    return tuple(open_parquet(Path(path)).schema_arrow.names)
+
+
+def is_large(path: str | os.PathLike[str], target: str | None = None, columns: Sequence[str] | None = None) -> bool:
+    """Return whether a table would take more memory than LARGE numbers do, and can be read in parts."""
+    if format_of(path) == ".csv":
+        return False
+    parts = parts_of(path, target, columns)
+    return parts.rows * len(parts.columns.names) > LARGE
+
+
+def described(path: str | os.PathLike[str], rows: int, columns: Columns) -> str:
+    """Return what was read, "points.csv: 150 rows, 4 columns (length, width, ...)"."""
+    names = columns.names
+    named = any(isinstance(name, str) for name in names)
+    shown = ", ".join(" ".join(str(name).split()) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    plural = "" if len(names) == 1 else "s"
+    return f"{path}: {rows} rows, {len(names)} column{plural} ({shown if named else 'without names'})"
+
+
+def _with_target(columns: Sequence[str] | None, target: str | None) -> list[str] | None:
+    if columns is None:
+        return None
+    return list(dict.fromkeys((*columns, *(() if target is None else (target,)))))

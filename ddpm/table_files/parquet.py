@@ -1,0 +1,82 @@
+"""Parquet files, read by pyarrow, whole or in parts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ddpm.table_files.columns import (
+    Columns,
+    Parts,
+    are_places,
+    at_once,
+    check_names,
+    columns_of,
+    take_apart,
+    wrong_number,
+)
+
+
+def open_parquet(path: Path) -> Any:
+    """Open a file; pyarrow then knows its columns."""
+    import pyarrow
+    from pyarrow import parquet
+
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, not a file")
+    try:
+        return parquet.ParquetFile(path, memory_map=True)
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise ValueError(f"{path}: is not a whole Parquet file ({error})") from error
+
+
+def parquet_parts(path: Path, target: str | None, only: Sequence[str] | None, rows: int | None) -> Parts:
+    """Open a file in parts of at most `rows` rows; None is one part."""
+    import pyarrow
+
+    file, types = open_parquet(path), pyarrow.types
+    names, count = file.schema_arrow.names, file.metadata.num_rows
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"{path}: two columns have the name {twice!r}")
+    check_names(path, [*(only or ()), *(() if target is None else (target,))], names)
+    if count == 0:
+        raise ValueError(f"{path}: has no rows")
+    wanted = list(only or (name for name in names if not name.startswith("__index_level_")))  # pandas's, without a name
+    for name in wanted:
+        kind = file.schema_arrow.field(name).type
+        if name != target and not (types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)):
+            raise ValueError(
+                f"{path}: column {name!r} holds {kind}, not numbers: leave it out, or name it as the target"
+            )
+    columns = columns_of(wanted, target, not are_places(wanted))
+
+    def read() -> Iterator[tuple[Any, Any]]:
+        first = 0
+        try:
+            tables = [file.read(wanted)] if rows is None else file.iter_batches(at_once(rows, wanted), columns=wanted)
+            for table in tables:
+                yield _checked(path, table.select(wanted), columns, first)
+                first += table.num_rows
+        except (pyarrow.ArrowException, OSError) as error:
+            raise ValueError(f"{path}: is not a whole Parquet file ({error})") from error
+
+    return Parts(count, columns, read)
+
+
+def _checked(path: Path, table: Any, columns: Columns, first: int) -> tuple[Any, Any]:
+    """x and y of rows `first` and on, all numbers finite and none missing."""
+    import pyarrow
+
+    for name in table.schema.names:
+        if table[name].null_count:
+            at = first + pyarrow.array(table[name].is_null()).to_numpy(zero_copy_only=False).argmax()
+            place = f"{path}, row {at} (from 0), column {name!r}"
+            raise ValueError(f"{place}: is missing: leave the row out, or fill it in")
+    frame = pyarrow.table({name: table[name] for name in table.schema.names}).to_pandas(ignore_metadata=True)
+    x, y = take_apart(frame, columns)
+    if found := wrong_number(x):
+        row, name, said = found
+        raise ValueError(f"{path}, row {first + row} (from 0), column {str(name)!r}: {said}")
+    return x, y

@@ -1,0 +1,88 @@
+"""Tables into files."""
+
+import csv
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddpm.files import atomic_path
+from ddpm.table_files.columns import are_places
+from ddpm.table_files.csv_layout import NUMBER, look_at
+from ddpm.table_files.formats import format_of
+
+PLAIN = "\t;\r\n\"'"  # what text must not hold to be written without quotation marks
+
+
+def write(path: str | os.PathLike[str], table: Any) -> None:
+    """Write an array [N, D] or a DataFrame, whole or not at all; `read` gives it back.
+
+    Columns that are called 0, 1 and so on get no names in a .csv file. A .npy file has no names, and one dtype for all
+    columns.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: see check_holds.
+        ImportError: what writes it is not installed.
+    """
+    suffix = check_holds(path, table)
+    if suffix == ".npy":
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, _as_array(table))
+        return
+    import pandas as pd
+
+    frame = table if hasattr(table, "iloc") else pd.DataFrame(_native(np.asarray(table)))
+    frame = frame.set_axis(list(map(str, frame.columns)), axis=1)
+    with atomic_path(path) as temporary:
+        if suffix == ".csv":
+            _write_csv(frame, temporary, path)
+        else:
+            frame.to_parquet(temporary, index=False)
+
+
+def check_holds(path: str | os.PathLike[str], table: Any) -> str:
+    """Return the format of a file that can hold a table.
+
+    Raises:
+        ValueError: it cannot: a .npy file has no text, and a .csv file no names that all are numbers.
+    """
+    suffix = format_of(path)
+    if suffix == ".npy" and _as_array(table).dtype.kind not in "fiub":
+        raise ValueError(f"{path}: a .npy file holds numbers alone, and the table has text: take .csv or .parquet")
+    names = list(map(str, table.columns)) if hasattr(table, "columns") else []
+    if suffix == ".csv" and names and not are_places(names) and all(map(NUMBER.fullmatch, names)):
+        raise ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: take .parquet")
+    return suffix
+
+
+def _write_csv(frame: Any, temporary: Path, path: str | os.PathLike[str]) -> None:
+    """Write a file whose first row is read as what it is; columns that are called by their place need no names."""
+    names = list(frame.columns)
+    text = [value for column in frame if frame[column].dtype.kind == "O" for value in map(str, frame[column])]
+    plain = not any(set(PLAIN) & set(value) or value != value.strip() for value in (*names, *text))
+    quoting = csv.QUOTE_MINIMAL if plain else csv.QUOTE_NONNUMERIC
+    for header in (False, True) if are_places(names) else (True,):
+        frame.to_csv(temporary, index=False, header=header, quoting=quoting)
+        with suppress(ValueError):
+            layout = look_at(temporary)
+            if list(layout.columns) == names and bool(layout.skip) == header:
+                return
+    raise ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: take .parquet")
+
+
+def _as_array(table: Any) -> Any:
+    """A table as an array, of a dtype that holds all of its columns."""
+    if not hasattr(table, "iloc"):
+        return np.asarray(table)
+    kinds = {dtype.kind for dtype in table.dtypes}
+    if not kinds <= set("fiub"):
+        return table.to_numpy(dtype=object)
+    return table.to_numpy(np.result_type(*(np.dtype(str(dtype).lower()) for dtype in table.dtypes)))
+
+
+def _native(array: Any) -> Any:
+    """The same in the order of bytes of this machine."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
