@@ -102,6 +102,17 @@ class Rows(NamedTuple):
         """Return some of them."""
         return Rows(self.x0[rows], None if self.condition is None else self.condition[rows])
 
+    def backward(self, diffusion: Diffusion, recipe: Recipe, step: int | Tensor) -> Tensor:
+        """Return the loss of a training iteration, and add its gradients to those of the parameters."""
+        return diffusion.backward(
+            self.x0,
+            seed=recipe.seed,
+            step=step,
+            closed_form=recipe.closed_form,
+            draws=recipe.draws,
+            condition=self.condition,
+        )
+
     def order(self, recipe: Recipe) -> Callable[[int], Tensor] | None:
         """Return iteration -> the rows of its batch; None where a batch is all of them."""
         if recipe.batch_size is None:

@@ -63,14 +63,7 @@ def recorded_step(
     def update() -> None:
         batch = seen if order is None else seen.at(rows)
         optimizer.zero_grad()
-        loss = diffusion.backward(
-            batch.x0,
-            seed=recipe.seed,
-            step=at,
-            closed_form=recipe.closed_form,
-            draws=recipe.draws,
-            condition=batch.condition,
-        )
+        loss = batch.backward(diffusion, recipe, at)
         not_finite.copy_((0 * loss).ne(0))
         if recipe.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(optimizer.parameters.values(), recipe.max_grad_norm)

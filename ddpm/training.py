@@ -230,14 +230,7 @@ def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe, at_random: bool) -> 
         rows = seen if order is None else seen.at(order(iteration).to(device))
         optimizer.zero_grad()
         with seeded(recipe.seed, iteration, device) if at_random else contextlib.nullcontext():
-            loss = diffusion.backward(
-                rows.x0,
-                seed=recipe.seed,
-                step=iteration,
-                closed_form=recipe.closed_form,
-                draws=recipe.draws,
-                condition=rows.condition,
-            )
+            loss = rows.backward(diffusion, recipe, iteration)
         value = loss.item()
         if math.isfinite(value):
             if recipe.max_grad_norm is not None:

@@ -136,7 +136,7 @@ def _rows(
     of_samples: float,
     of_fresh: float,
 ) -> list[Row]:
-    """What is printed, but for the time of all."""
+    """All rows of the table but the time of everything."""
     truth = "from the data distribution"
     return [
         ("backend", backend, ""),

@@ -1,4 +1,4 @@
-"""What a command says."""
+"""Lines for standard output."""
 
 import os
 import sys

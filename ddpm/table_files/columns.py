@@ -23,7 +23,7 @@ class Columns(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What was read.
+    """A table and its target.
 
     Attributes:
         x: numbers, an array [N, D] of a .npy file, else a DataFrame.

@@ -1,4 +1,4 @@
-"""What is wrong with a CSV file: the first line and column where something is, and what to do about it."""
+"""The first fault of a CSV file: its line, its column, and what to do about it."""
 
 import re
 from collections.abc import Callable
