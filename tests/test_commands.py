@@ -100,7 +100,7 @@ def test_existing_outputs_need_force(
         (["train", "{data}", "--out", "run.npy"], "run.npy does not end in .safetensors"),
         (["train", "{data}", "--out", "{tmp}/no/run.safetensors"], "/no does not exist"),
         (["train", "missing.csv", "--out", "{run}"], "missing.csv: No such file"),
-        (["train", "{tmp}", "--out", "{run}"], "tables are kept in .csv, .parquet and .npy files"),
+        (["train", "{tmp}", "--out", "{run}"], ": is a folder without .parquet files"),
         (["train", "{data}", "--out", "{run}", "--steps", "0"], "'--steps': 0 is not in the range"),
         (["train", "{data}", "--out", "{run}", "--hidden", "x"], "'--hidden': 'x' is not a width, or several"),
         (["train", "{data}", "--out", "{run}", "--hidden", "64,0"], "'--hidden': '64,0' is not a width"),

@@ -102,6 +102,24 @@ def test_an_index_of_pandas(tmp_path: Path) -> None:
     assert found["id"].tolist() == [5, 3, 9]
 
 
+def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": np.arange(100) / 8, "k": list("ab" * 50), "n": np.arange(100)})
+    (tmp_path / "data" / "b").mkdir(parents=True)
+    for name, rows in (("a.parquet", frame[:30]), ("b/c.parquet", frame[30:75]), ("z.parquet", frame[75:])):
+        rows.to_parquet(tmp_path / "data" / name, row_group_size=20)
+    x, y, columns = table_files.read(tmp_path / "data", "k")
+    pd.testing.assert_frame_equal(x, frame[["x", "n"]])
+    assert list(y) == list(frame["k"])
+    assert columns == (("x", "k", "n"), 1)
+    assert table_files.names_of(tmp_path / "data") == ("x", "k", "n")
+    parts = table_files.parts_of(tmp_path / "data", "k", None, 7)
+    assert parts.rows == 100
+    pd.testing.assert_frame_equal(pd.concat([x for x, _ in parts.read()], ignore_index=True), x)
+    frame.assign(n=0.5).to_parquet(tmp_path / "data" / "y.parquet")
+    with pytest.raises(ValueError, match=r"data/y\.parquet: has other columns than .*data/a\.parquet"):
+        table_files.read(tmp_path / "data")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int8", "uint64", "float16"])
 def test_parquet_keeps_narrow_dtypes(tmp_path: Path, dtype: str) -> None:
     frame = pd.DataFrame({"x": np.arange(3).astype(dtype)})
@@ -150,9 +168,8 @@ def test_parquet_that_is_not_whole_or_has_a_name_twice(tmp_path: Path) -> None:
     assert refused(path) == "two columns have the name 'x'"
     path.write_bytes(path.read_bytes()[:50])
     assert refused(path).startswith("is not a whole Parquet file")
-    (tmp_path / "y.parquet").mkdir()
-    with pytest.raises(IsADirectoryError, match=r"y\.parquet: is a folder, not a file"):
-        table_files.read(tmp_path / "y.parquet")
+    (tmp_path / "folder").mkdir()
+    assert refused(tmp_path / "folder") == "is a folder without .parquet files"
 
 
 @pytest.mark.parametrize(

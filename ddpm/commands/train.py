@@ -40,9 +40,9 @@ NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
 def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) -> None:
     """Learn from a table and write a model file.
 
-    DATA is a .csv, .parquet or .npy file of numbers, none missing, one row a point; only a --target may be text. A .csv
-    file has fields separated by commas, semicolons or tabs, and may begin with a row of names; a column without a name
-    is called by its place, 0 the first.
+    DATA is a .csv, .parquet or .npy file, or a folder of .parquet files: numbers, none missing, one row a point. Only a
+    --target may be text. A .csv file has fields separated by commas, semicolons or tabs, and may begin with a row of
+    names; a column without a name is called by its place, 0 the first.
 
     What is not given is chosen by the shape of the table.
 

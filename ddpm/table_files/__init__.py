@@ -9,7 +9,7 @@ from ddpm.table_files.csv_layout import look_at
 from ddpm.table_files.csv_reading import read_csv
 from ddpm.table_files.formats import SUFFIXES, format_of
 from ddpm.table_files.npy import map_npy, npy_parts
-from ddpm.table_files.parquet import open_parquet, parquet_parts
+from ddpm.table_files.parquet import files_of, open_parquet, parquet_parts
 from ddpm.table_files.writing import check_holds, write
 
 __all__ = [
@@ -36,7 +36,7 @@ def read(path: str | os.PathLike[str], target: str | None = None, columns: Seque
 
     Args:
         path: a .csv file in UTF-8, fields separated by commas, semicolons or tabs, with or without names in its first
-            row; a .parquet file; or a .npy file, [N] or [N, D], which is mapped and not read.
+            row; a .parquet file, or a folder of them; or a .npy file, [N] or [N, D], which is mapped and not read.
         target: a column of classes; of a .csv file they are text, but where all are whole numbers, or True and False.
             A column without a name is called by its place, "0" the first.
         columns: the columns to read, in this order; None is all.
@@ -76,7 +76,7 @@ def names_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
         return look_at(Path(path)).columns
     if format_of(path) == ".npy":
         return tuple(map(str, range(map_npy(Path(path)).shape[1])))
-    return tuple(open_parquet(Path(path)).schema_arrow.names)
+    return tuple(open_parquet(files_of(Path(path))[0]).schema_arrow.names)
 
 
 def is_large(path: str | os.PathLike[str], target: str | None = None, columns: Sequence[str] | None = None) -> bool:

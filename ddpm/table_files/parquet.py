@@ -1,8 +1,10 @@
-"""Parquet files, read by pyarrow, whole or in parts."""
+"""Parquet files, and folders of them, read by pyarrow, whole or in parts."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ddpm.table_files.columns import (
     Columns,
@@ -16,13 +18,21 @@ from ddpm.table_files.columns import (
 )
 
 
+def files_of(path: Path) -> list[Path]:
+    """Return the Parquet files of a folder, in the order of their names, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.rglob("*.parquet"))
+    if not files:
+        raise ValueError(f"{path}: is a folder without .parquet files")
+    return files
+
+
 def open_parquet(path: Path) -> Any:
     """Open a file; pyarrow then knows its columns."""
     import pyarrow
     from pyarrow import parquet
 
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder, not a file")
     try:
         return parquet.ParquetFile(path, memory_map=True)
     except (pyarrow.ArrowException, OSError) as error:
@@ -32,37 +42,62 @@ def open_parquet(path: Path) -> Any:
 
 
 def parquet_parts(path: Path, target: str | None, only: Sequence[str] | None, rows: int | None) -> Parts:
-    """Open a file in parts of at most `rows` rows; None is one part."""
+    """Open a file, or all of a folder, in parts of at most `rows` rows; None is one part."""
     import pyarrow
 
-    file, types = open_parquet(path), pyarrow.types
-    names, count = file.schema_arrow.names, file.metadata.num_rows
+    files = {each: open_parquet(each) for each in files_of(path)}
+    schemas = [file.schema_arrow.remove_metadata() for file in files.values()]
+    for each, schema in zip(files, schemas, strict=True):
+        if schema != schemas[0]:
+            raise ValueError(f"{each}: has other columns than {next(iter(files))}")
+    wanted = _wanted(path, schemas[0], target, only)
+    columns = columns_of(wanted, target, not are_places(wanted))
+    count = sum(file.metadata.num_rows for file in files.values())
+    if count == 0:
+        raise ValueError(f"{path}: has no rows")
+
+    def read() -> Iterator[tuple[Any, Any]]:
+        if rows is None and len(files) > 1:
+            import pandas as pd
+
+            x, y = zip(*read_each(None), strict=True)
+            yield pd.concat(x, ignore_index=True), None if target is None else np.concatenate(y)
+        else:
+            yield from read_each(rows)
+
+    def read_each(rows: int | None) -> Iterator[tuple[Any, Any]]:
+        for each, file in files.items():
+            first = 0
+            try:
+                tables = (
+                    [file.read(wanted)] if rows is None else file.iter_batches(at_once(rows, wanted), columns=wanted)
+                )
+                for table in tables:
+                    yield _checked(each, table.select(wanted), columns, first)
+                    first += table.num_rows
+            except (pyarrow.ArrowException, OSError) as error:
+                raise ValueError(f"{each}: is not a whole Parquet file ({error})") from error
+
+    return Parts(count, columns, read)
+
+
+def _wanted(path: Path, schema: Any, target: str | None, only: Sequence[str] | None) -> list[str]:
+    """The columns to read, which hold numbers, but for the target."""
+    from pyarrow import types
+
+    names = schema.names
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(f"{path}: two columns have the name {twice!r}")
     check_names(path, [*(only or ()), *(() if target is None else (target,))], names)
-    if count == 0:
-        raise ValueError(f"{path}: has no rows")
     wanted = list(only or (name for name in names if not name.startswith("__index_level_")))  # pandas's, without a name
     for name in wanted:
-        kind = file.schema_arrow.field(name).type
+        kind = schema.field(name).type
         if name != target and not (types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)):
             raise ValueError(
                 f"{path}: column {name!r} holds {kind}, not numbers: leave it out, or name it as the target"
             )
-    columns = columns_of(wanted, target, not are_places(wanted))
-
-    def read() -> Iterator[tuple[Any, Any]]:
-        first = 0
-        try:
-            tables = [file.read(wanted)] if rows is None else file.iter_batches(at_once(rows, wanted), columns=wanted)
-            for table in tables:
-                yield _checked(path, table.select(wanted), columns, first)
-                first += table.num_rows
-        except (pyarrow.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: is not a whole Parquet file ({error})") from error
-
-    return Parts(count, columns, read)
+    return wanted
 
 
 def _checked(path: Path, table: Any, columns: Columns, first: int) -> tuple[Any, Any]:
