@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -20,6 +21,7 @@ from benchmarks.cases import Case, cases
 from benchmarks.problem import Problem, error
 from kernels.triton import sizes
 
+HERE = Path(__file__).parents[1]  # which names of files in an error begin with
 TURNS = {"tiny": 1, "short": 3, "full": 3}
 SECONDS = 0.2  # of timing in a turn
 PATIENCE = 4.0  # seconds of a call after which one turn must do
@@ -100,7 +102,8 @@ class Session:
                 try:
                     self.prepared[case, name] = prepare(case, name, noise, expected, allowed)
                 except Exception as error:
-                    self.gaps.append({"rival": name, "reason": f"failed: {error}".splitlines()[0], **asdict(case)})
+                    said = f"failed: {error}".splitlines()[0].replace(f"{HERE}/", "")
+                    self.gaps.append({"rival": name, "reason": said, **asdict(case)})
                     raise
             prepared = self.prepared[case, name]
             if turn and prepared.seconds > PATIENCE:

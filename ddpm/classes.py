@@ -75,6 +75,11 @@ def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray
     return np.concatenate(parts)
 
 
+def log_shares(counts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the logarithm of the share of all rows that each class has."""
+    return np.log(counts / counts.sum())
+
+
 def one_hot(index: NDArray[np.intp], classes: int) -> torch.Tensor:
     """Return rows of zeros and a one, [N, classes] float32."""
     return torch.eye(classes)[torch.from_numpy(index)]

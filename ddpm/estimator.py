@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ddpm import estimator_files
 from ddpm.batches import Rows, permutation
-from ddpm.classes import classes_of, draw, index_of, one_hot
+from ddpm.classes import classes_of, draw, index_of, log_shares, one_hot
 from ddpm.defaults import Defaults
 from ddpm.diffusion import Diffusion
 from ddpm.likelihood import log_likelihood
@@ -242,7 +242,7 @@ class DDPM(DensityMixin, BaseEstimator):
             warmup_steps=50,
             cosine_steps=steps,
             ema_decay=self.ema_decay,
-            validation=unseen,  # type: ignore[arg-type]
+            validation=unseen,
             validate_every=max(1, steps // 20),
         )
         self.losses_ = result.losses.numpy()
@@ -349,12 +349,12 @@ class DDPM(DensityMixin, BaseEstimator):
             if y is not None:
                 raise ValueError("y must be None: fit got no classes")
             return log_likelihood(self.diffusion_, z, samples=samples).numpy() + jacobian
-        log_shares = np.log(self.class_counts_ / self.class_counts_.sum())
+        shares = log_shares(self.class_counts_)
 
         def joint(index: NDArray[np.intp]) -> Array:
             condition = one_hot(index, len(self.classes_))
             found = log_likelihood(self.diffusion_, z, samples=samples, condition=condition)
-            total: Array = found.numpy() + log_shares[index] + jacobian
+            total: Array = found.numpy() + shares[index] + jacobian
             return total
 
         if y is not None:

@@ -36,14 +36,10 @@ def log_likelihood(
     Raises:
         TypeError, ValueError: a bad argument.
     """
-    diffusion.check_points("x0", x0)
-    arguments.points("x0", x0)
     samples = arguments.integer("samples", samples, 1, 2**32 - 1)
     seed = arguments.integer("seed", seed, -(2**63), 2**64 - 1)
-    network = copy.deepcopy(diffusion.network).to("cpu", torch.float64).eval()
-    check_condition(getattr(network, "condition_dim", 0), condition, len(x0))
-    x, betas, index = x0.detach().cpu().double(), diffusion.schedule.betas, content_index(x0)
-    given = () if condition is None else (condition.detach().cpu().double(),)
+    network, x, given = in_float64(diffusion, x0, condition)
+    betas, index = diffusion.schedule.betas, content_index(x0)
     found = torch.full((len(x),), -math.inf, dtype=torch.float64)
     with torch.no_grad():
         for start in range(0, len(x), ROWS):
@@ -52,6 +48,22 @@ def log_likelihood(
                 weight = _log_weight(network, x[rows], betas, index[rows], seed, sample, [c[rows] for c in given])
                 found[rows] = torch.logaddexp(found[rows], weight)
     return found - math.log(samples)
+
+
+def in_float64(
+    diffusion: Diffusion, x0: Tensor, condition: Tensor | None
+) -> tuple[torch.nn.Module, Tensor, tuple[Tensor, ...]]:
+    """Return a copy of the network to evaluate, the rows and what else it takes, in float64 on the CPU.
+
+    Raises:
+        TypeError, ValueError: rows or a condition that the network cannot take.
+    """
+    diffusion.check_points("x0", x0)
+    arguments.points("x0", x0)
+    network = copy.deepcopy(diffusion.network).to("cpu", torch.float64).eval()
+    check_condition(getattr(network, "condition_dim", 0), condition, len(x0))
+    given = () if condition is None else (condition.detach().cpu().double(),)
+    return network, x0.detach().cpu().double(), given
 
 
 def content_index(x0: Tensor) -> Tensor:

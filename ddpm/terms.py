@@ -1,14 +1,13 @@
 """The bound, term by term (Ho 2020, Eq. 5)."""
 
-import copy
 import math
 
 import torch
 from torch import Tensor
 
 from ddpm.diffusion import Diffusion
+from ddpm.likelihood import in_float64
 from kernels import arguments, noise, schedules
-from kernels.networks import check_condition
 
 
 def bound_terms(diffusion: Diffusion, x0: Tensor, *, seed: int = 0, condition: Tensor | None = None) -> Tensor:
@@ -26,13 +25,9 @@ def bound_terms(diffusion: Diffusion, x0: Tensor, *, seed: int = 0, condition: T
     Raises:
         TypeError, ValueError: a bad argument.
     """
-    diffusion.check_points("x0", x0)
-    arguments.points("x0", x0)
     seed = arguments.integer("seed", seed, -(2**63), 2**64 - 1)
-    check_condition(getattr(diffusion.network, "condition_dim", 0), condition, len(x0))
-    network = copy.deepcopy(diffusion.network).to("cpu", torch.float64).eval()
-    x, betas = x0.detach().cpu().double(), diffusion.schedule.betas
-    given = () if condition is None else (condition.detach().cpu().double(),)
+    network, x, given = in_float64(diffusion, x0, condition)
+    betas = diffusion.schedule.betas
     eps = noise.normal(len(x), x.shape[1], len(betas), seed=seed, stream=noise.DRAWS).double()
     alpha_bars, posterior = diffusion.schedule.alpha_bar, schedules.posterior(betas, torch.device("cpu"))
     terms = []

@@ -54,7 +54,7 @@ def train(
     cosine_steps: int | None = None,
     max_grad_norm: float | None = None,
     ema_decay: float | None = None,
-    validation: Tensor | tuple[Tensor, Tensor] | None = None,
+    validation: Tensor | tuple[Tensor, Tensor | None] | None = None,
     validate_every: int = 100,
 ) -> TrainingResult:
     """Train the network in place; what is not named is the tutorial's.

@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import oracle
 import pytest
 import torch
@@ -54,3 +56,11 @@ def few_programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """A launch of Triton's has few programs, so that each has to go on to other samples, on a GPU too."""
     if request.node.get_closest_marker("triton") is not None:
         monkeypatch.setattr(launch, "warps", lambda device: 3)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A .npy file of 50 points in the plane, for the commands."""
+    path = tmp_path / "data.npy"
+    np.save(path, np.random.default_rng(0).standard_normal((50, 2)))
+    return path

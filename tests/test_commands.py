@@ -20,13 +20,6 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "data.npy"
-    np.save(path, np.random.default_rng(0).standard_normal((50, 2)))
-    return path
-
-
-@pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     network = ddpm.GaussianMLP(dim=2, hidden=(4,), seed=0)

@@ -26,13 +26,6 @@ def run(*arguments: str | Path | int) -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "data.npy"
-    np.save(path, np.random.default_rng(0).standard_normal((50, 2)))
-    return path
-
-
-@pytest.fixture
 def flowers() -> Any:
     """A table with all kinds of columns, the classes in its middle."""
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ def written(path: Path, text: str) -> Path:
 
 
 def refused(path: Path, *arguments: object) -> str:
-    """What the error says, but for the name of the file."""
+    """Return what the error says, but for the name of the file."""
     with pytest.raises(ValueError, match=path.name) as raised:
         table_files.read(path, *arguments)  # type: ignore[arg-type]
     said = str(raised.value)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ddpm import figures
-from ddpm.classes import draw, index_of, one_hot
+from ddpm.classes import draw, index_of, log_shares, one_hot
 from ddpm.files import atomic_path
 from ddpm.tables import as_array
 from ddpm.terms import bound_terms
@@ -56,7 +56,7 @@ def _terms(model: "DDPM", rows: np.ndarray, y: Any, seed: int) -> np.ndarray:
     if y is not None:
         index = index_of(y, model.classes_, len(y))
         condition = one_hot(index, len(model.classes_))
-        shares = float(np.log(model.class_counts_ / model.class_counts_.sum())[index].mean())
+        shares = float(log_shares(model.class_counts_)[index].mean())
     z = torch.from_numpy(model.transform_.transform(rows))
     terms = bound_terms(model.diffusion_, z, seed=seed, condition=condition).numpy()
     terms[0] -= shares + float(model.transform_.log_jacobian(rows).mean())

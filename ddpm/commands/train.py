@@ -14,6 +14,7 @@ FRESH_STEPS = 20  # trajectories of each point over which the tutorial's bound i
 
 # options of the tutorial's training that have another default, or none, without --tutorial
 TUTORIAL: dict[str, Any] = {"steps": 1000, "lr": 1e-2, "hidden": (32,), "timesteps": 250, "schedule": "constant"}
+RENAMED = {"lr": "learning_rate", "transform": "scaling"}  # options that the estimator calls so
 NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
 
 
@@ -79,9 +80,8 @@ def _train_table(data: Path, out: Path, **options: Any) -> str:
     """Train, write the model and return its bound in words."""
     from ddpm import DDPM
 
-    names = {"hidden": "hidden", "timesteps": "timesteps", "steps": "steps", "batch_size": "batch_size"}
-    names |= {"lr": "learning_rate", "transform": "scaling", "backend": "backend"}
-    chosen = {ours: options[name] for name, ours in names.items() if options[name] is not None}
+    names = ("hidden", "timesteps", "steps", "batch_size", "lr", "transform", "backend")
+    chosen = {RENAMED.get(name, name): options[name] for name in names if options[name] is not None}
     if chosen.get("scaling") == "none":
         chosen["scaling"] = None
     model = DDPM(**chosen, random_state=options["seed"], verbose=True)
@@ -101,10 +101,10 @@ def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None) 
     """Fit a model to a table, in memory or in parts; return some of its rows."""
     from ddpm import table_files
 
-    if table_files.is_large(data, target, columns):
+    parts = table_files.parts_of_large(data, target, columns)
+    if parts is not None:
         from ddpm import large_tables
 
-        parts = table_files.parts_of(data, target, columns)
         say(table_files.described(data, parts.rows, parts.columns))
         large_tables.fit(model, parts)
         model.columns_ = parts.columns

@@ -20,9 +20,9 @@ __all__ = [
     "check_holds",
     "described",
     "format_of",
-    "is_large",
     "names_of",
     "parts_of",
+    "parts_of_large",
     "read",
     "write",
 ]
@@ -79,12 +79,14 @@ def names_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return tuple(open_parquet(files_of(Path(path))[0]).schema_arrow.names)
 
 
-def is_large(path: str | os.PathLike[str], target: str | None = None, columns: Sequence[str] | None = None) -> bool:
-    """Return whether a table would take more memory than LARGE numbers do, and can be read in parts."""
+def parts_of_large(
+    path: str | os.PathLike[str], target: str | None = None, columns: Sequence[str] | None = None
+) -> Parts | None:
+    """Open a table of more than LARGE numbers as `parts_of` does; None is a smaller one, or one that has no parts."""
     if format_of(path) == ".csv":
-        return False
+        return None
     parts = parts_of(path, target, columns)
-    return parts.rows * len(parts.columns.names) > LARGE
+    return parts if parts.rows * len(parts.columns.names) > LARGE else None
 
 
 def described(path: str | os.PathLike[str], rows: int, columns: Columns) -> str:

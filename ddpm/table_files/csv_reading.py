@@ -37,7 +37,10 @@ def read_csv(path: Path, target: str | None, only: Sequence[str] | None) -> Read
         place = f"{path}, line {layout.skip}, column {places[0] + 1}"
         raise ValueError(f"{place}: has no name: give it one, or choose the other columns")
     columns = columns_of(list(only or layout.columns), target, layout.names is not None)
-    table = _parsed(path, layout, target, list(only or layout.columns))
+    quoted = _holds(path, b'"')
+    table = _parsed(path, layout, target, list(only or layout.columns), quoted)
+    if quoted:
+        check_quotes(path, layout)
     _check(path, layout, target, table)
     x, y = take_apart(table.to_pandas(), columns)
     if found := wrong_number(x):
@@ -53,8 +56,6 @@ def _check(path: Path, layout: Layout, target: str | None, table: "pyarrow.Table
 
     if table.num_rows == 0:
         raise ValueError(f"{path}: has no rows" + (", but names of columns" if layout.skip else ""))
-    if _holds(path, b'"'):
-        check_quotes(path, layout)
     kinds = {name: table.schema.field(name).type for name in table.schema.names if name != target}
     for name, kind in kinds.items():
         number = types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)
@@ -70,7 +71,7 @@ def _check(path: Path, layout: Layout, target: str | None, table: "pyarrow.Table
         diagnose(path, layout, whole, too_long)
 
 
-def _parsed(path: Path, layout: Layout, target: str | None, wanted: list[str]) -> "pyarrow.Table":
+def _parsed(path: Path, layout: Layout, target: str | None, wanted: list[str], quoted: bool) -> "pyarrow.Table":
     import pyarrow
     from pyarrow import csv as arrow
 
@@ -86,7 +87,7 @@ def _parsed(path: Path, layout: Layout, target: str | None, wanted: list[str]) -
                 arrow.ReadOptions(
                     column_names=layout.columns, skip_rows=layout.skip, block_size=max(BLOCK, 4 * longest)
                 ),
-                arrow.ParseOptions(delimiter=layout.separator, newlines_in_values=_holds(path, b'"')),
+                arrow.ParseOptions(delimiter=layout.separator, newlines_in_values=quoted),
                 arrow.ConvertOptions(column_types=types, include_columns=wanted),
             )
         except pyarrow.ArrowInvalid as error:

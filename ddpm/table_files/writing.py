@@ -13,7 +13,7 @@ from ddpm.table_files.columns import are_places
 from ddpm.table_files.csv_layout import NUMBER, look_at
 from ddpm.table_files.formats import format_of
 
-PLAIN = "\t;\r\n\"'"  # what text must not hold to be written without quotation marks
+SPECIAL = "\t;\r\n\"'"  # what text must not hold to be written without quotation marks
 
 
 def write(path: str | os.PathLike[str], table: Any) -> None:
@@ -30,7 +30,7 @@ def write(path: str | os.PathLike[str], table: Any) -> None:
     suffix = check_holds(path, table)
     if suffix == ".npy":
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, _as_array(table))
+            np.save(file, table.to_numpy(_dtype_of(table)) if hasattr(table, "iloc") else np.asarray(table))
         return
     import pandas as pd
 
@@ -50,11 +50,11 @@ def check_holds(path: str | os.PathLike[str], table: Any) -> str:
         ValueError: it cannot: a .npy file has no text, and a .csv file no names that all are numbers.
     """
     suffix = format_of(path)
-    if suffix == ".npy" and _as_array(table).dtype.kind not in "fiub":
+    if suffix == ".npy" and _dtype_of(table).kind not in "fiub":
         raise ValueError(f"{path}: a .npy file holds numbers alone, and the table has text: take .csv or .parquet")
     names = list(map(str, table.columns)) if hasattr(table, "columns") else []
     if suffix == ".csv" and names and not are_places(names) and all(map(NUMBER.fullmatch, names)):
-        raise ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: take .parquet")
+        raise _like_numbers(path, names)
     return suffix
 
 
@@ -62,7 +62,7 @@ def _write_csv(frame: Any, temporary: Path, path: str | os.PathLike[str]) -> Non
     """Write a file whose first row is read as what it is; columns that are called by their place need no names."""
     names = list(frame.columns)
     text = [value for column in frame if frame[column].dtype.kind == "O" for value in map(str, frame[column])]
-    plain = not any(set(PLAIN) & set(value) or value != value.strip() for value in (*names, *text))
+    plain = not any(set(SPECIAL) & set(value) or value != value.strip() for value in (*names, *text))
     quoting = csv.QUOTE_MINIMAL if plain else csv.QUOTE_NONNUMERIC
     for header in (False, True) if are_places(names) else (True,):
         frame.to_csv(temporary, index=False, header=header, quoting=quoting)
@@ -70,17 +70,20 @@ def _write_csv(frame: Any, temporary: Path, path: str | os.PathLike[str]) -> Non
             layout = look_at(temporary)
             if list(layout.columns) == names and bool(layout.skip) == header:
                 return
-    raise ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: take .parquet")
+    raise _like_numbers(path, names)
 
 
-def _as_array(table: Any) -> Any:
-    """A table as an array, of a dtype that holds all of its columns."""
+def _like_numbers(path: str | os.PathLike[str], names: list[str]) -> ValueError:
+    return ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: take .parquet")
+
+
+def _dtype_of(table: Any) -> np.dtype[Any]:
+    """A dtype that holds all columns of a table."""
     if not hasattr(table, "iloc"):
-        return np.asarray(table)
-    kinds = {dtype.kind for dtype in table.dtypes}
-    if not kinds <= set("fiub"):
-        return table.to_numpy(dtype=object)
-    return table.to_numpy(np.result_type(*(np.dtype(str(dtype).lower()) for dtype in table.dtypes)))
+        return np.asarray(table).dtype
+    if not {dtype.kind for dtype in table.dtypes} <= set("fiub"):
+        return np.dtype(object)
+    return np.result_type(*(np.dtype(str(dtype).lower()) for dtype in table.dtypes))
 
 
 def _native(array: Any) -> Any:
