@@ -1,7 +1,6 @@
 """A DDPM of a table, with the habits of scikit-learn."""
 
 import os
-import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -12,17 +11,12 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ddpm import estimator_files
+from ddpm import estimator_files, fitting
 from ddpm.batches import Rows, permutation
 from ddpm.classes import classes_of, draw, index_of, log_shares, one_hot
 from ddpm.defaults import Defaults
-from ddpm.diffusion import Diffusion
 from ddpm.likelihood import log_likelihood
-from ddpm.networks import GaussianMLP
-from ddpm.schedule import Schedule
-from ddpm.tables import Array, Table, as_array, collapsed
-from ddpm.training import train
-from ddpm.transforms import KINDS, TableTransform
+from ddpm.tables import Array, Table, as_array
 from kernels import arguments
 
 Auto = Literal["auto"]
@@ -171,13 +165,8 @@ class DDPM(DensityMixin, BaseEstimator):
         ValueError
             Missing values, text, one row, or nothing but constant columns.
         """
-        before = dict(self.__dict__)
-        try:
+        with fitting.all_or_nothing(self):
             self._fit(X, y)
-        except Exception:  # what was fitted before is still there
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
         return self
 
     def _fit(self, X: Any, y: Any) -> None:
@@ -188,76 +177,16 @@ class DDPM(DensityMixin, BaseEstimator):
         self._table, self._low, self._high = table.with_decimals(x), x.min(0), x.max(0)
         x = table.continuous(x, seed)
         defaults = Defaults(len(x), int((x.min(0) < x.max(0)).sum()))
-        self._fit_transform(x, defaults)
+        fitting.fit_transform(self, x, defaults)
         z = torch.from_numpy(self.transform_.transform(x)).float()
         share = arguments.number("validation_fraction", self.validation_fraction, 0, 0.5)
         order = permutation(len(z), seed, 2**32 - 1)
         held_out, used = order[: int(share * len(z))], order[int(share * len(z)) :]
         seen, unseen = (Rows(z, one_hot).at(rows) for rows in (used, held_out))
-        self._train(seen, unseen if len(held_out) else None, defaults, seed)
+        fitting.fit_network(self, seen, unseen if len(held_out) else None, defaults, seed)
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31))
-
-    def _fit_transform(self, x: Array, defaults: Defaults) -> None:
-        kind, whiten = self._choose("scaling", defaults), self._choose("whiten", defaults)
-        if not isinstance(whiten, bool | np.bool_):
-            raise TypeError(f"whiten must be a bool or 'auto'; got {whiten!r}")
-        if kind is not None and kind not in KINDS:
-            raise ValueError(f"scaling must be one of {', '.join(KINDS)}, 'auto' or None; got {kind!r}")
-        self.transform_ = TableTransform(kind, bool(whiten)).fit(x)
-        self._warn_of_collapse(x)
-
-    def _train(self, seen: Rows, unseen: Rows | None, defaults: Defaults, seed: int) -> None:
-        """Train a new network on transformed rows, [N, dim] float32, and their classes."""
-        chosen = {name: self._choose(name, defaults) for name in ("hidden", "timesteps", "features", "steps")}
-        schedule = Schedule.log_snr(arguments.integer("timesteps", chosen["timesteps"], 2, 2**18))
-        network = GaussianMLP(
-            self.transform_.dim,
-            chosen["hidden"],
-            activation="silu",
-            features=chosen["features"],
-            preconditioned=schedule,
-            shared=True,
-            condition_dim=0 if seen.condition is None else seen.condition.shape[1],
-            dropout=self.dropout,
-            seed=seed,
-        )
-        self.diffusion_ = Diffusion(network, schedule, self.backend)
-        self.losses_ = np.zeros(0, dtype=np.float32)  # until training ends, which an interrupt can do early
-        batch_size = self._choose("batch_size", defaults)
-        steps = arguments.integer("steps", chosen["steps"], 1, 2**32 - 1)
-        result = train(
-            self.diffusion_,
-            seen.x0,
-            steps,
-            lr=self.learning_rate,
-            weight_decay=self._choose("weight_decay", defaults),
-            seed=seed,
-            progress=bool(self.verbose),
-            condition=seen.condition,
-            batch_size=min(arguments.integer("batch_size", batch_size, 1, 2**32 - 1), len(seen.x0)),
-            draws=self.draws,
-            closed_form=True,
-            warmup_steps=50,
-            cosine_steps=steps,
-            ema_decay=self.ema_decay,
-            validation=unseen,
-            validate_every=max(1, steps // 20),
-        )
-        self.losses_ = result.losses.numpy()
-
-    def _warn_of_collapse(self, x: Array) -> None:
-        """Warn of columns whose numbers float32, in which the network computes, cannot tell apart."""
-        varies = ~self.transform_.constant
-        single = ((x[:, varies] - self.transform_.center) / self.transform_.spread).astype(np.float32)
-        names = np.array(self._table.names or range(x.shape[1]), dtype=object)[varies]
-        for name, before, after in collapsed(x[:, varies], single, names):
-            warnings.warn(f"column {name} has {before} different numbers, in float32 only {after}", stacklevel=4)
-
-    def _choose(self, name: str, defaults: Defaults) -> Any:
-        value = getattr(self, name)
-        return getattr(defaults, name) if isinstance(value, str) and value == "auto" else value
 
     def _forget(self) -> None:
         """Drop what not every `fit` learns."""

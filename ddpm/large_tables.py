@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
+from ddpm import fitting
 from ddpm.batches import Rows
 from ddpm.classes import classes_of, index_of, one_hot
 from ddpm.defaults import Defaults
@@ -39,24 +40,18 @@ def fit(model: DDPM, parts: Parts) -> DDPM:
     """
     if model.validation_fraction:
         raise ValueError("validation_fraction must be 0 for a table that is read in parts")
-    before = dict(model.__dict__)
-    try:
-        return _fit(model, parts)
-    except BaseException as error:
-        begun = model.__dict__.get("diffusion_") is not before.get("diffusion_")
-        if isinstance(error, Exception) or not begun:  # an interrupt of training leaves what has been learnt
-            model.__dict__.clear()
-            model.__dict__.update(before)
-        raise
+    with fitting.all_or_nothing(model):
+        _fit(model, parts)
+    return model
 
 
-def _fit(model: DDPM, parts: Parts) -> DDPM:
+def _fit(model: DDPM, parts: Parts) -> None:
     seed = model._seed()
     sample = _look(model, parts, seed)
     x = model._table.continuous(validate_data(model, sample, dtype=np.float64, ensure_min_samples=2), seed)
     varies = model._low < model._high
     defaults = Defaults(parts.rows, int(varies.sum()))
-    model._fit_transform(x, defaults)
+    fitting.fit_transform(model, x, defaults)
     for place in np.flatnonzero(varies & model.transform_.constant):
         name = (model._table.names or range(len(varies)))[place]
         warnings.warn(f"column {name} varies in so few rows that it is taken for a constant", stacklevel=2)
@@ -71,8 +66,7 @@ def _fit(model: DDPM, parts: Parts) -> DDPM:
                 condition[rows] = one_hot(index_of(y, model.classes_, len(exact)), classes)
             at += len(exact)
         given = None if classes == 0 else torch.from_numpy(condition)
-        model._train(Rows(torch.from_numpy(z), given), None, defaults, seed)
-    return model
+        fitting.fit_network(model, Rows(torch.from_numpy(z), given), None, defaults, seed)
 
 
 def _look(model: DDPM, parts: Parts, seed: int) -> Any:

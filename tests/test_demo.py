@@ -42,10 +42,10 @@ def test_demo_from_data_to_figures(
 
 def test_demo_of_points(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("ot")
-    from ddpm import estimator
+    from ddpm import fitting
 
-    train = estimator.train
-    monkeypatch.setattr(estimator, "train", lambda model, x, steps, **options: train(model, x, 20, **options))
+    train = fitting.train
+    monkeypatch.setattr(fitting, "train", lambda model, x, steps, **options: train(model, x, 20, **options))
     monkeypatch.setattr(importlib.import_module("ddpm.commands.demo"), "ROWS", 500)
     assert main(["demo", "--data", "moons", "--out", str(tmp_path / "demo")]) == 0
     written = {path.name for path in (tmp_path / "demo").iterdir()}

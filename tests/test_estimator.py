@@ -216,9 +216,25 @@ def test_defaults_follow_from_the_shape_alone() -> None:
     ],
 )
 def test_bad_data_is_named_before_training(x: Any, y: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ddpm.estimator.train", None)
+    monkeypatch.setattr("ddpm.fitting.train", None)
     with pytest.raises(ValueError, match=said):
         ddpm.DDPM(**SMALL).fit(x, y)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_fit_that_ends_before_training_changes_nothing(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ddpm.DDPM(**SMALL).fit(rows(50))
+    before = model.sample(5)
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ddpm.fitting.fit_network", fails)
+    with pytest.raises(error):
+        model.fit(100 + rows(50))
+    assert np.array_equal(model.sample(5), before)
 
 
 @pytest.mark.parametrize(

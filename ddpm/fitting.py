@@ -1,0 +1,118 @@
+"""How an estimator is fitted: its transform, its network, and all of it or nothing."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ddpm.batches import Rows
+from ddpm.defaults import Defaults
+from ddpm.diffusion import Diffusion
+from ddpm.networks import GaussianMLP
+from ddpm.schedule import Schedule
+from ddpm.tables import Array, collapsed
+from ddpm.training import train
+from ddpm.transforms import KINDS, TableTransform
+from kernels import arguments
+
+if TYPE_CHECKING:
+    from ddpm.estimator import DDPM
+
+
+@contextlib.contextmanager
+def all_or_nothing(model: "DDPM") -> Iterator[None]:
+    """Leave a model as it was before, where an error ends its fit, or an interrupt before training begins.
+
+    An interrupt of training leaves what has been learnt until then.
+    """
+    before = dict(model.__dict__)
+    try:
+        yield
+    except BaseException as error:
+        begun = model.__dict__.get("diffusion_") is not before.get("diffusion_")
+        if isinstance(error, Exception) or not begun:
+            model.__dict__.clear()
+            model.__dict__.update(before)
+        raise
+
+
+def fit_transform(model: "DDPM", x: Array, defaults: Defaults) -> None:
+    """Learn `model.transform_` from rows x [N, columns].
+
+    Raises:
+        TypeError, ValueError: a bad parameter of the model, or no column that varies.
+    """
+    kind, whiten = _chosen(model, "scaling", defaults), _chosen(model, "whiten", defaults)
+    if not isinstance(whiten, bool | np.bool_):
+        raise TypeError(f"whiten must be a bool or 'auto'; got {whiten!r}")
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"scaling must be one of {', '.join(KINDS)}, 'auto' or None; got {kind!r}")
+    model.transform_ = TableTransform(kind, bool(whiten)).fit(x)
+    _warn_of_collapse(model, x)
+
+
+def fit_network(model: "DDPM", seen: Rows, unseen: Rows | None, defaults: Defaults, seed: int) -> None:
+    """Train `model.diffusion_`, a new network, on transformed rows, [N, dim] float32, and their classes.
+
+    Args:
+        model: with its transform.
+        seen, unseen: for training, and for validation.
+        defaults: for parameters that are "auto".
+        seed: of the weights and of the noise.
+
+    Raises:
+        TypeError, ValueError: a bad parameter of the model.
+        FloatingPointError: the loss is not finite.
+    """
+    chosen = {name: _chosen(model, name, defaults) for name in ("hidden", "timesteps", "features", "steps")}
+    schedule = Schedule.log_snr(arguments.integer("timesteps", chosen["timesteps"], 2, 2**18))
+    network = GaussianMLP(
+        model.transform_.dim,
+        chosen["hidden"],
+        activation="silu",
+        features=chosen["features"],
+        preconditioned=schedule,
+        shared=True,
+        condition_dim=0 if seen.condition is None else seen.condition.shape[1],
+        dropout=model.dropout,
+        seed=seed,
+    )
+    model.diffusion_ = Diffusion(network, schedule, model.backend)
+    model.losses_ = np.zeros(0, dtype=np.float32)  # until training ends, which an interrupt can do early
+    batch_size = _chosen(model, "batch_size", defaults)
+    steps = arguments.integer("steps", chosen["steps"], 1, 2**32 - 1)
+    result = train(
+        model.diffusion_,
+        seen.x0,
+        steps,
+        lr=model.learning_rate,
+        weight_decay=_chosen(model, "weight_decay", defaults),
+        seed=seed,
+        progress=bool(model.verbose),
+        condition=seen.condition,
+        batch_size=min(arguments.integer("batch_size", batch_size, 1, 2**32 - 1), len(seen.x0)),
+        draws=model.draws,
+        closed_form=True,
+        warmup_steps=50,
+        cosine_steps=steps,
+        ema_decay=model.ema_decay,
+        validation=unseen,
+        validate_every=max(1, steps // 20),
+    )
+    model.losses_ = result.losses.numpy()
+
+
+def _chosen(model: "DDPM", name: str, defaults: Defaults) -> Any:
+    value = getattr(model, name)
+    return getattr(defaults, name) if isinstance(value, str) and value == "auto" else value
+
+
+def _warn_of_collapse(model: "DDPM", x: Array) -> None:
+    """Warn of columns whose numbers float32, in which the network computes, cannot tell apart."""
+    varies = ~model.transform_.constant
+    single = ((x[:, varies] - model.transform_.center) / model.transform_.spread).astype(np.float32)
+    names = np.array(model._table.names or range(x.shape[1]), dtype=object)[varies]
+    for name, before, after in collapsed(x[:, varies], single, names):
+        warnings.warn(f"column {name} has {before} different numbers, in float32 only {after}", stacklevel=5)
