@@ -18,10 +18,12 @@ library.begin()  # the compiler, if it has to run, while torch is imported
 
 from ddpm import datasets
 from ddpm.checkpoint import load, save
+from ddpm.checkpoints import Checkpoints, TrainingInterrupted
 from ddpm.diffusion import Diffusion
 from ddpm.networks import GaussianMLP
 from ddpm.schedule import Schedule
-from ddpm.training import TrainingResult, train
+from ddpm.training import train
+from ddpm.training_result import TrainingResult
 from kernels.backends import available as backends
 
 __version__ = "0.1.0"
@@ -47,9 +49,11 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "DDPM",
+    "Checkpoints",
     "Diffusion",
     "GaussianMLP",
     "Schedule",
+    "TrainingInterrupted",
     "TrainingResult",
     "backends",
     "datasets",

@@ -21,9 +21,12 @@ from kernels.reference.noise import key_of, philox
 GROUP, BLOCK = 2**20, 2**12
 
 
-def permutation(count: int, seed: int, epoch: int, stream: int = ORDER, part: int = 0) -> Tensor:
-    """Return the order of `count` rows in an epoch, [count] int64 on the CPU, from 62 bits of a stream for each."""
-    row = torch.arange(count)
+def permutation(count: int, seed: int, epoch: int, stream: int = ORDER, part: int = 0, first: int = 0) -> Tensor:
+    """Return the order of `count` rows in an epoch, [count] int64 on the CPU, from 62 bits of a stream for each.
+
+    `first` is the stream's index of row 0.
+    """
+    row = torch.arange(first, first + count)
     constant = torch.zeros_like(row)
     counter = (row, constant + part, constant + epoch, constant + (stream << STREAM_SHIFT))
     high, low, *_ = philox(counter, key_of(seed))
@@ -39,10 +42,11 @@ class Batches:
         count: N, how many rows there are.
         size: rows a batch, from 1 to N.
         seed: of the stream.
+        first: the stream's index of row 0: shards of a table have orders of their own.
     """
 
-    def __init__(self, count: int, size: int, seed: int) -> None:
-        self.count, self.size, self.seed = count, size, seed
+    def __init__(self, count: int, size: int, seed: int, first: int = 0) -> None:
+        self.count, self.size, self.seed, self.first = count, size, seed, first
         self.groups = functools.lru_cache(maxsize=2)(self._groups)
         self.group = functools.lru_cache(maxsize=2)(self._group)
 
@@ -65,7 +69,7 @@ class Batches:
         """Where the groups of an epoch begin, and the blocks of each."""
         if self.count <= GROUP:
             return [0], []
-        blocks = permutation(-(-self.count // BLOCK), self.seed, epoch, part=1)
+        blocks = self._permutation(-(-self.count // BLOCK), epoch, part=1)
         groups = blocks.split(GROUP // BLOCK)
         lengths = [int((self.count - BLOCK * group).clamp(max=BLOCK).sum()) for group in groups]
         return [0, *itertools.accumulate(lengths[:-1])], groups
@@ -73,10 +77,13 @@ class Batches:
     def _group(self, epoch: int, group: int) -> Tensor:
         """The rows of a group in the order of an epoch."""
         if self.count <= GROUP:
-            return permutation(self.count, self.seed, epoch)
+            return self._permutation(self.count, epoch)
         rows = (BLOCK * self.groups(epoch)[1][group].unsqueeze(1) + torch.arange(BLOCK)).flatten()
         rows = rows[rows < self.count]
-        return rows[permutation(len(rows), self.seed, epoch, part=2 + group)]
+        return rows[self._permutation(len(rows), epoch, part=2 + group)]
+
+    def _permutation(self, count: int, epoch: int, part: int = 0) -> Tensor:
+        return permutation(count, self.seed, epoch, part=part, first=self.first)
 
 
 class Rows(NamedTuple):
@@ -98,16 +105,20 @@ class Rows(NamedTuple):
         needed = getattr(diffusion.network, "condition_dim", width)
         check_condition(needed, self.condition, len(self.x0), f"condition of {name}")
 
-    def at(self, rows: Tensor) -> "Rows":
+    def at(self, rows: Tensor | slice) -> "Rows":
         """Return some of them."""
         return Rows(self.x0[rows], None if self.condition is None else self.condition[rows])
 
-    def backward(self, diffusion: Diffusion, recipe: Recipe, step: int | Tensor) -> Tensor:
-        """Return the loss of a training iteration, and add its gradients to those of the parameters."""
+    def backward(self, diffusion: Diffusion, recipe: Recipe, step: int | Tensor, first: int = 0) -> Tensor:
+        """Return the loss of a training iteration, and add its gradients to those of the parameters.
+
+        `first` is the noise stream's index of row 0.
+        """
         return diffusion.backward(
             self.x0,
             seed=recipe.seed,
             step=step,
+            first=first,
             closed_form=recipe.closed_form,
             draws=recipe.draws,
             condition=self.condition,

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,15 @@ from ddpm.files import atomic_path
 from ddpm.networks import GaussianMLP, is_plain
 from ddpm.schedule import Schedule
 
+Part = tuple[dict[str, Any], dict[str, Tensor]]  # a description, and tensors by name
+
 FORMAT, VERSION = "fused-ddpm", 2
+PARTS = TABLE, RUN = "table", "run"
 READABLE = (1, 2)  # the first version knew the tutorial's networks only
 
 
-def save(
-    diffusion: Diffusion,
-    path: str | os.PathLike[str],
-    *,
-    table: tuple[dict[str, Any], dict[str, Tensor]] | None = None,
-) -> None:
-    """Write the network, the schedule, and all that training goes on from; an existing file is replaced whole.
-
-    `table` is what an estimator adds, a description and tensors by name; see ddpm.estimator.
-
-    Raises:
-        ValueError: the network is not a ddpm.GaussianMLP, or no longer what its constructor made.
-        OSError: the file cannot be written.
-    """
+def check_can_be_saved(diffusion: Diffusion) -> None:
+    """Raise ValueError unless the network is a ddpm.GaussianMLP, as its constructor made it but for its numbers."""
     network = diffusion.network
     if type(network) is not GaussianMLP:
         raise ValueError(f"only a ddpm.GaussianMLP can be saved; got {type(network).__name__}")
@@ -43,23 +35,37 @@ def save(
             f"network is no longer what GaussianMLP({said}) makes, and would come back as another: only weights, dtype "
             "and requires_grad of such a network can be saved"
         )
+
+
+def save(diffusion: Diffusion, path: str | os.PathLike[str], *, parts: Mapping[str, Part] | None = None) -> None:
+    """Write the network, the schedule, and all that training goes on from; an existing file is replaced whole.
+
+    `parts` are what others add, by name: "table" of an estimator, "run" of training that has not ended.
+
+    Raises:
+        ValueError: see check_can_be_saved.
+        OSError: the file cannot be written.
+    """
+    check_can_be_saved(diffusion)
+    network, parts = diffusion.network, parts or {}
+    assert isinstance(network, GaussianMLP)
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for name, state in (diffusion.optimizer_state or {}).items():
         tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items()}
     for kind, weights in diffusion.kept.items():
         tensors |= {f"{kind}.{name}": value for name, value in weights.items()}
     tensors["schedule.betas"] = diffusion.schedule.betas
-    told, more = ({}, {}) if table is None else table
-    tensors |= {f"table.{name}": tensor for name, tensor in more.items()}
+    for part, (_, more) in parts.items():
+        tensors |= {f"{part}.{name}": tensor for name, tensor in more.items()}
     description = {
         "version": VERSION,
-        "network": arguments,
+        "network": network.arguments,
         "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
         "schedule": repr(diffusion.schedule),
         "seed": int(diffusion.seed),
         "iteration": int(diffusion.iteration),
         "best_loss": diffusion.best_loss,
-        "table": told,
+        **{part: told for part, (told, _) in parts.items()},
     }
     # one entry, because the order of several changes from run to run, and equal models should be equal files
     content = safetensors.torch.save(
@@ -86,7 +92,7 @@ def _is_as_made(network: GaussianMLP, made: GaussianMLP) -> bool:
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a model file says of its network, its schedule, its training and its "table", {} for none.
+    """Return what a model file says of its network, its schedule, its training and its parts, {} for none.
 
     Raises:
         FileNotFoundError, IsADirectoryError: no such file.
@@ -104,7 +110,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     if metadata is None:
         raise ValueError(f"{os.fspath(path)!r} is not a model of fused-ddpm")
     try:
-        description: dict[str, Any] = {"table": {}} | json.loads(metadata)
+        description: dict[str, Any] = {part: {} for part in PARTS} | json.loads(metadata)
         version = description["version"]
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
@@ -119,18 +125,24 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is truncated, is not one of ours, was written by a later version or by ddpm.DDPM.
+        ValueError: the file is truncated, is not one of ours, was written by a later version or by ddpm.DDPM, or is a
+            checkpoint.
     """
-    diffusion, table, _ = load_with_table(path, backend)
-    if table:
+    diffusion, parts = load_with_parts(path, backend)
+    refuse_checkpoint(path, parts)
+    if TABLE in parts:
         raise ValueError(f"{os.fspath(path)!r} is a model of a table's columns, transformed: ddpm.DDPM.load reads it")
     return diffusion
 
 
-def load_with_table(
-    path: str | os.PathLike[str], backend: str | None = None
-) -> tuple[Diffusion, dict[str, Any], dict[str, Tensor]]:
-    """Read a model, and what an estimator added to it: an empty description if there was none."""
+def refuse_checkpoint(path: str | os.PathLike[str], parts: Mapping[str, object]) -> None:
+    """Raise ValueError where a file has the part of a run."""
+    if parts.get(RUN):
+        raise ValueError(f"{os.fspath(path)!r} is a checkpoint of training, which resume goes on from, not a model")
+
+
+def load_with_parts(path: str | os.PathLike[str], backend: str | None = None) -> tuple[Diffusion, dict[str, Part]]:
+    """Read a model, and what others added to it."""
     description = describe(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -144,8 +156,7 @@ def load_with_table(
     try:
         schedule = Schedule(tensors["schedule.betas"])
         network = _made(description["network"], schedule)
-        weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-        network.load_state_dict(weights, assign=True)  # in the dtype that they were saved in
+        network.load_state_dict(_of("network", tensors), assign=True)  # in the dtype that they were saved in
         for name in description.get("frozen", ()):
             network.get_parameter(name).requires_grad_(False)
         seed, iteration = int(description["seed"]), int(description["iteration"])
@@ -157,8 +168,19 @@ def load_with_table(
     diffusion.seed, diffusion.iteration = seed, iteration
     diffusion.optimizer_state = optimizer_state or None
     diffusion.kept, diffusion.best_loss = kept, description.get("best_loss")
-    table = {name.removeprefix("table."): t for name, t in tensors.items() if name.startswith("table.")}
-    return diffusion, description["table"], table
+    return diffusion, {part: (description[part], _of(part, tensors)) for part in PARTS if description[part]}
+
+
+def restore(diffusion: Diffusion, saved: Diffusion) -> None:
+    """Let `diffusion` stand where `saved`, of the same network and schedule, stands."""
+    diffusion.network.load_state_dict(saved.network.state_dict())
+    diffusion.seed, diffusion.iteration = saved.seed, saved.iteration
+    diffusion.optimizer_state, diffusion.kept, diffusion.best_loss = saved.optimizer_state, saved.kept, saved.best_loss
+
+
+def _of(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a part, by their names in it."""
+    return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
 
 
 def _kept(network: GaussianMLP, tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:

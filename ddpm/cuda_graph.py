@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from ddpm.batches import Rows
 from ddpm.diffusion import Diffusion
-from ddpm.optimizer import HostAdamW
+from ddpm.optimizer import HostAdamW, flat, is_finite, unflatten
 from ddpm.recipe import Recipe
+from ddpm.stop import Stop, Wish
 
 CHUNK = 100  # steps between two looks at the losses; the device has one more chunk to do meanwhile
 WARM_UP = 3  # steps before the recording, in which Triton compiles, AdamW makes its state and cuBLAS its workspace
@@ -81,7 +82,8 @@ def recorded_step(
         learning_rate.fill_(recipe.learning_rate(iteration))
         if next(taken) == WARM_UP:
             advance = capture(update)
-        advance()
+        with optimizer.finite_or_undone(iteration):
+            advance()
         return found.item()
 
     return step
@@ -92,15 +94,16 @@ def train_on_device(
     optimizer: torch.optim.Optimizer,
     x0: Tensor,
     steps: int,
-    seed: int,
-    closed_form: bool,
+    recipe: Recipe,
+    stop: Stop,
     bar: tqdm,
     capture: Callable[[Step], Step],
 ) -> Tensor:
-    """As ddpm.train, which documents it; returns the losses [steps] on the CPU.
+    """As ddpm.train, which documents it; returns the losses on the CPU, [steps] or, where told to stop, fewer.
 
     Args:
         optimizer: capturable.
+        stop: looked at after each chunk.
         capture: turns a step into one that is quick to start.
     """
     begin, device = diffusion.iteration, x0.device
@@ -112,7 +115,7 @@ def train_on_device(
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = diffusion.backward(x0, seed=seed, step=iteration, closed_form=closed_form)
+        loss = diffusion.backward(x0, seed=recipe.seed, step=iteration, closed_form=recipe.closed_form)
         not_finite.masked_fill_((0 * loss).ne(0), 1)
         optimizer.step()
         losses.index_copy_(0, done, loss.view(1).float())
@@ -127,25 +130,60 @@ def train_on_device(
         bar.update(len(values))
 
     waiting = deque[tuple[int, Callable[[], Tensor]]]()
+    good = deque[tuple[int, Numbers]](maxlen=3)  # of the chunks that may not have been looked at, and one before
     advance: Step = step
     try:
         for start in range(0, steps, CHUNK):
-            stop = min(start + CHUNK, steps)
-            for i in range(start, stop):
+            end = min(start + CHUNK, steps)
+            good.append((start, Numbers(optimizer)))
+            for i in range(start, end):
                 if i == WARM_UP:
                     advance = capture(step)
                 advance()
-            waiting.append((begin + start, read(losses[start:stop])))
+            waiting.append((begin + start, read(losses[start:end])))
             if len(waiting) > 1:
                 first, values = waiting.popleft()
                 report(first, values())
+            if stop.wish() != Wish.GO_ON:
+                break
         for first, values in waiting:
             report(first, values())
     finally:
         losses = losses.cpu()
         # ends at the first loss that was not finite, or that was never computed
-        diffusion.iteration = begin + int(torch.isfinite(losses).int().cumprod(0).sum())
-    return losses
+        taken = int(torch.isfinite(losses).int().cumprod(0).sum())
+        diffusion.iteration = begin + taken
+        if not Numbers(optimizer).are_finite():
+            at, numbers = next((kept for kept in reversed(good) if kept[1].are_finite()), good[0])
+            numbers.restore()
+            diffusion.iteration = begin + at
+            raise FloatingPointError(
+                f"the weights are not finite after {begin + taken} iterations; kept are those after {begin + at}"
+            )
+    return losses[:taken]
+
+
+class Numbers:
+    """The weights and the state of an optimizer, as they are now."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.known = [p for p in parameters if p in optimizer.state]
+        states = [tensor for p in self.known for tensor in optimizer.state[p].values()]
+        self.tensors = [tensor.detach() for tensor in (*parameters, *states)]
+        self.numbers = flat(self.tensors)
+        self.weights = sum(p.numel() for p in parameters)
+
+    def are_finite(self) -> bool:
+        """Return whether all weights are."""
+        return is_finite(self.numbers[: self.weights])
+
+    def restore(self) -> None:
+        """Give them back, and forget the state of parameters that had none."""
+        unflatten(self.numbers, self.tensors)
+        for p in self.optimizer.state.keys() - set(self.known):
+            del self.optimizer.state[p]
 
 
 def read(values: Tensor) -> Callable[[], Tensor]:

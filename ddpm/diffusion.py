@@ -50,6 +50,21 @@ class Diffusion(nn.Module):
             known.check_steps(schedule.steps)
         self._check_tables()
 
+    def get_extra_state(self) -> Tensor:
+        """Return what `state_dict` has beside weights, [T + 1] float64: the betas, and the iteration of training."""
+        return torch.cat([self.schedule.betas.double(), torch.tensor([float(self.iteration)], dtype=torch.float64)])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the iteration from the state of a Diffusion with the same schedule.
+
+        Raises:
+            ValueError: it had another schedule.
+        """
+        *betas, iteration = state.tolist()
+        if betas != self.schedule.betas.tolist():
+            raise ValueError(f"the state is of another schedule, T = {len(betas)}, than that of this: {self.schedule}")
+        self.iteration = int(iteration)
+
     def _described(self) -> networks.MLPPair | networks.Called:
         return networks.describe(self.network) or networks.called(self.network)
 

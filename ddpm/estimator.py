@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ddpm import estimator_files, fitting
 from ddpm.batches import Rows, permutation
+from ddpm.checkpoints import Checkpoints
 from ddpm.classes import classes_of, draw, index_of, log_shares, one_hot
 from ddpm.defaults import Defaults
 from ddpm.likelihood import log_likelihood
@@ -146,7 +147,7 @@ class DDPM(DensityMixin, BaseEstimator):
 
     # ---- learning
 
-    def fit(self, X: Any, y: Any = None) -> "DDPM":
+    def fit(self, X: Any, y: Any = None, *, checkpoints: Checkpoints | None = None) -> "DDPM":
         """Learn the distribution of rows, or with classes that of the rows of each.
 
         Parameters
@@ -155,6 +156,8 @@ class DDPM(DensityMixin, BaseEstimator):
             Numbers, none missing.
         y : array of shape (n_samples,), default=None
             A class of each row.
+        checkpoints : ddpm.Checkpoints, default=None
+            Where and how often to write all that is needed to go on.
 
         Returns
         -------
@@ -166,10 +169,10 @@ class DDPM(DensityMixin, BaseEstimator):
             Missing values, text, one row, or nothing but constant columns.
         """
         with fitting.all_or_nothing(self):
-            self._fit(X, y)
+            self._fit(X, y, checkpoints)
         return self
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, checkpoints: Checkpoints | None) -> None:
         table = Table.of(X)
         x = validate_data(self, as_array(X), dtype=np.float64, ensure_min_samples=2)
         seed = self._seed()
@@ -183,7 +186,7 @@ class DDPM(DensityMixin, BaseEstimator):
         order = permutation(len(z), seed, 2**32 - 1)
         held_out, used = order[: int(share * len(z))], order[int(share * len(z)) :]
         seen, unseen = (Rows(z, one_hot).at(rows) for rows in (used, held_out))
-        fitting.fit_network(self, seen, unseen if len(held_out) else None, defaults, seed)
+        fitting.fit_network(self, seen, unseen if len(held_out) else None, defaults, seed, checkpoints)
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31))

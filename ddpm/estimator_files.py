@@ -37,16 +37,17 @@ def save(model: "DDPM", path: str | os.PathLike[str]) -> None:
     if hasattr(model, "classes_"):
         arrays["class_counts"] = model.class_counts_
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    checkpoint.save(model.diffusion_, path, table=(said, tensors))
+    checkpoint.save(model.diffusion_, path, parts={checkpoint.TABLE: (said, tensors)})
 
 
 def load(kind: type["DDPM"], path: str | os.PathLike[str], backend: str | None) -> "DDPM":
     """Read a model; see DDPM.load."""
-    diffusion, said, tensors = checkpoint.load_with_table(path, backend)
-    if not said:
+    diffusion, parts = checkpoint.load_with_parts(path, backend)
+    checkpoint.refuse_checkpoint(path, parts)
+    if checkpoint.TABLE not in parts:
         raise ValueError(f"{os.fspath(path)!r} has no table: it was written by ddpm.save, and ddpm.load reads it")
     try:
-        return _restored(kind, backend, diffusion, said, tensors)
+        return _restored(kind, backend, diffusion, *parts[checkpoint.TABLE])
     except (LookupError, TypeError, ValueError) as error:  # parts are missing, or do not fit
         raise ValueError(f"{os.fspath(path)!r} is not a whole model of a table: {error}") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddpm.batches import Rows
+from ddpm.checkpoints import Checkpoints
 from ddpm.defaults import Defaults
 from ddpm.diffusion import Diffusion
 from ddpm.networks import GaussianMLP
@@ -53,7 +54,9 @@ def fit_transform(model: "DDPM", x: Array, defaults: Defaults) -> None:
     _warn_of_collapse(model, x)
 
 
-def fit_network(model: "DDPM", seen: Rows, unseen: Rows | None, defaults: Defaults, seed: int) -> None:
+def fit_network(
+    model: "DDPM", seen: Rows, unseen: Rows | None, defaults: Defaults, seed: int, checkpoints: Checkpoints | None
+) -> None:
     """Train `model.diffusion_`, a new network, on transformed rows, [N, dim] float32, and their classes.
 
     Args:
@@ -61,6 +64,7 @@ def fit_network(model: "DDPM", seen: Rows, unseen: Rows | None, defaults: Defaul
         seen, unseen: for training, and for validation.
         defaults: for parameters that are "auto".
         seed: of the weights and of the noise.
+        checkpoints: see ddpm.train.
 
     Raises:
         TypeError, ValueError: a bad parameter of the model.
@@ -100,6 +104,7 @@ def fit_network(model: "DDPM", seen: Rows, unseen: Rows | None, defaults: Defaul
         ema_decay=model.ema_decay,
         validation=unseen,
         validate_every=max(1, steps // 20),
+        checkpoints=checkpoints,
     )
     model.losses_ = result.losses.numpy()
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from ddpm import fitting
 from ddpm.batches import Rows
+from ddpm.checkpoints import Checkpoints
 from ddpm.classes import classes_of, index_of, one_hot
 from ddpm.defaults import Defaults
 from ddpm.estimator import DDPM
@@ -24,7 +25,7 @@ from ddpm.tables import Array, Table, as_array
 SAMPLE, NUMBERS = 2**18, 2**24  # rows that the transform of the columns is learnt from, about, and numbers at most
 
 
-def fit(model: DDPM, parts: Parts) -> DDPM:
+def fit(model: DDPM, parts: Parts, checkpoints: Checkpoints | None = None) -> DDPM:
     """Fit a model to a table that is read in parts, as `model.fit` does to one in memory.
 
     Ranges, decimals and classes are those of all rows. The transform is learnt from some 260,000 of them, drawn at
@@ -33,6 +34,7 @@ def fit(model: DDPM, parts: Parts) -> DDPM:
     Args:
         model: not yet fitted, or to be fitted anew.
         parts: of the table, and of its classes where it has a target.
+        checkpoints: see ddpm.train.
 
     Raises:
         ValueError: as `model.fit`; or the model holds out rows for validation.
@@ -41,11 +43,11 @@ def fit(model: DDPM, parts: Parts) -> DDPM:
     if model.validation_fraction:
         raise ValueError("validation_fraction must be 0 for a table that is read in parts")
     with fitting.all_or_nothing(model):
-        _fit(model, parts)
+        _fit(model, parts, checkpoints)
     return model
 
 
-def _fit(model: DDPM, parts: Parts) -> None:
+def _fit(model: DDPM, parts: Parts, checkpoints: Checkpoints | None) -> None:
     seed = model._seed()
     sample = _look(model, parts, seed)
     x = model._table.continuous(validate_data(model, sample, dtype=np.float64, ensure_min_samples=2), seed)
@@ -66,7 +68,7 @@ def _fit(model: DDPM, parts: Parts) -> None:
                 condition[rows] = one_hot(index_of(y, model.classes_, len(exact)), classes)
             at += len(exact)
         given = None if classes == 0 else torch.from_numpy(condition)
-        fitting.fit_network(model, Rows(torch.from_numpy(z), given), None, defaults, seed)
+        fitting.fit_network(model, Rows(torch.from_numpy(z), given), None, defaults, seed, checkpoints)
 
 
 def _look(model: DDPM, parts: Parts, seed: int) -> Any:

@@ -1,7 +1,8 @@
 """torch's AdamW, going on from the state that a model keeps."""
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ class HostAdamW:
         kept = {name: kept_state(diffusion, name, p) for name, p in self.parameters.items()}
         self.state = {name: copied(of, self.parameters[name]) for name, of in kept.items() if of}
         diffusion.optimizer_state = self.state
+        self._found: tuple[int, list[Tensor]] = -1, []
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -52,6 +54,56 @@ class HostAdamW:
             beta2=0.999,
             eps=1e-8,
         )
+
+    def clip_and_step(self, iteration: int) -> None:
+        """Update the parameters by the clipped gradients of an iteration, or not at all.
+
+        Raises:
+            FloatingPointError: a weight is not finite after it; names the iteration.
+        """
+        if self.recipe.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.max_grad_norm)
+        with self.finite_or_undone(iteration):
+            self.step(self.recipe.learning_rate(iteration))
+
+    @contextlib.contextmanager
+    def finite_or_undone(self, iteration: int) -> Iterator[None]:
+        """Undo the update that is made meanwhile where it leaves a weight that is not finite.
+
+        Raises:
+            FloatingPointError: names the iteration.
+        """
+        known, tensors = set(self.state), self._tensors()
+        before = flat(tensors)
+        yield
+        if not is_finite(flat(tensors[: len(self.parameters)])):
+            unflatten(before, tensors)
+            for name in self.state.keys() - known:
+                del self.state[name]
+            raise FloatingPointError(f"the weights are not finite after the update of iteration {iteration}")
+
+    def _tensors(self) -> list[Tensor]:
+        """Return all that an update changes; looked for only where there is more than the last time."""
+        if len(self.state) != self._found[0]:
+            tensors = [*self.parameters.values(), *(tensor for of in self.state.values() for tensor in of.values())]
+            self._found = len(self.state), [tensor.detach() for tensor in tensors]
+        return self._found[1]
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the numbers of tensors, [n]: one call looks at all, because each takes as long as many small numbers."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def unflatten(numbers: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Give tensors the numbers that `flat` has found in them."""
+    for tensor, part in zip(tensors, numbers.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view(tensor.shape))
+
+
+def is_finite(numbers: Tensor) -> bool:
+    """Return whether all numbers are."""
+    return math.isfinite(float((0 * numbers).sum()))
 
 
 def copied(state: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:

@@ -21,12 +21,13 @@ class Recipe:
     max_grad_norm: float | None
     ema_decay: float | None
     validate_every: int
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         arguments.integer("seed", self.seed, -(2**63), 2**64 - 1)
         arguments.integer("warmup_steps", self.warmup_steps, 0, 2**32 - 1)
         arguments.integer("validate_every", self.validate_every, 1, 2**32 - 1)
-        for name, most in (("batch_size", 2**32 - 1), ("draws", 2**24), ("cosine_steps", 2**32 - 1)):
+        for name, most in (("batch_size", 2**32 - 1), ("draws", 2**24), ("cosine_steps", 2**32 - 1), ("shards", 2**20)):
             if (value := getattr(self, name)) is not None:
                 arguments.integer(name, value, 1, most)
         for name in ("lr", "weight_decay"):
@@ -40,7 +41,7 @@ class Recipe:
     def is_the_tutorials(self) -> bool:
         """Whether an iteration is the bound of all the data and AdamW with one learning rate."""
         options = (self.batch_size, self.draws, self.cosine_steps, self.max_grad_norm, self.ema_decay)
-        return options == (None,) * 5 and self.warmup_steps == 0
+        return (*options, self.shards) == (None,) * 6 and self.warmup_steps == 0
 
     def learning_rate(self, iteration: int) -> float:
         """Return that of an iteration: a linear rise, times half a cosine that ends at 0 (Loshchilov 2017, Eq. 5)."""

@@ -1,40 +1,29 @@
 """Training: the tutorial's AdamW on all the data, and what makes it learn from tables: minibatches and averages."""
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
-from tqdm import tqdm
 
-from ddpm.averages import AVERAGE, BEST, Averages
+from ddpm import ranks as processes
 from ddpm.batches import Rows
-from ddpm.cuda_graph import capture, on_side_stream, recorded_step, train_on_device
+from ddpm.checkpoints import Checkpoints, Run
 from ddpm.diffusion import Diffusion
+from ddpm.identity import digest, digests, identity
+from ddpm.interrupts import deferred
+from ddpm.loops import Loop
 from ddpm.networks import GaussianMLP
-from ddpm.one_call import one_call
-from ddpm.optimizer import HostAdamW, device_adamw
 from ddpm.progress import progress_bar
+from ddpm.ranks import Ranks
 from ddpm.recipe import Recipe
-from kernels import arguments, backends, networks
-from kernels.constants import NETWORK, STREAM_SHIFT
-from kernels.reference.noise import key_of, philox
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """The losses of training.
-
-    Attributes:
-        losses: [steps] float32 on the CPU, the bound in nats divided by T + 1, before each update.
-        validation_losses: iteration -> the same of the validation set, after that many updates.
-    """
-
-    losses: Tensor
-    validation_losses: dict[int, float]
+from ddpm.shards import SHARDS, Shard, own, sharded_step, shards_of
+from ddpm.steps import host_step
+from ddpm.stop import Stop
+from ddpm.training_result import TrainingResult
+from kernels import arguments
 
 
 def train(
@@ -56,6 +45,8 @@ def train(
     ema_decay: float | None = None,
     validation: Tensor | tuple[Tensor, Tensor | None] | None = None,
     validate_every: int = 100,
+    shards: int | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
     """Train the network in place; what is not named is the tutorial's.
 
@@ -78,6 +69,9 @@ def train(
         validation: [M, D], or that and a condition [M, C], on which the bound is computed, of the average where there
             is one, with the same noise each time; after training the network has the weights that were best on it.
         validate_every: iterations between two such looks, counted from the first ever.
+        shards: parts into which data and batches are cut, on however many ranks; see below. None is 64 where
+            torch.distributed has a default group, and no parts where it has none.
+        checkpoints: where and how often to write all that is needed to go on; None is nowhere.
 
     Where the network has other weights after training than the optimizer moved, both are kept, in `diffusion.kept`, and
     further training goes on from the latter.
@@ -85,6 +79,13 @@ def train(
     A GaussianMLP with dropout is in training mode meanwhile, any other network in the mode that it has. Dropout takes
     its random numbers from torch's generator, which is given a seed of the stream for each iteration and then back what
     it had.
+
+    Where torch.distributed has a default group, each of its processes calls this with the same arguments, and reads
+    only the rows of its own shards. A rank computes every size-th shard, all gather the gradients, and each adds them
+    in one order and takes the same step: the weights are the same bits on any number of ranks of one kind, on one
+    thread each. Every shard is a run of neighbouring rows, of which each batch has its share.
+
+    Ctrl-C ends the iteration and then training, a second one at once; see Checkpoints for more.
 
     On a CPU no hook of an optimizer is called. Where the backend `native` holds the network, a step is taken without
     autograd and with what torch's AdamW computes, and `grad` is None afterwards.
@@ -95,7 +96,10 @@ def train(
 
     Raises:
         TypeError, ValueError: a bad argument.
-        FloatingPointError: the loss is not finite; names the iteration. The weights stay as they were before it.
+        FloatingPointError: the loss is not finite, or a weight after an update; names the iteration. The weights stay
+            as they were before it; those of a loop on CUDA as at most 200 iterations before it.
+        KeyboardInterrupt: Ctrl-C, after a whole iteration.
+        RankLost: another process of the group has ended; names it.
     """
     steps = arguments.integer("steps", steps, 0, 2**32 - 1)
     recipe = Recipe(
@@ -110,6 +114,7 @@ def train(
         max_grad_norm=max_grad_norm,
         ema_decay=ema_decay,
         validate_every=validate_every,
+        shards=shards,
     )
     if any(p.is_inference() for p in diffusion.parameters()):
         raise ValueError("diffusion has parameters that were made in torch.inference_mode and cannot be trained")
@@ -121,23 +126,70 @@ def train(
             raise ValueError(f"validation must be a tensor, or that and a condition; got {len(both)} of them")
         unseen = Rows(*both)
     diffusion.check_points("x0", x0)
-    plain = recipe.is_the_tutorials and validation is condition is None and not diffusion.kept
-    if not plain:
-        for name, rows in (("x0", seen), ("validation", unseen)):
-            if rows is not None:
-                rows.check(name, diffusion)
     if batch_size is not None and batch_size > len(x0):
         raise ValueError(f"batch_size must be from 1 to {len(x0)}, the number of rows of x0; got {batch_size}")
-    with torch.inference_mode(False), torch.enable_grad():  # whatever is around: what is made here is used again
+    with (
+        torch.inference_mode(False),  # whatever is around: what is made here is used again
+        torch.enable_grad(),
+        processes.current() as ranks,
+        deferred(terminate=checkpoints is not None) as interrupts,
+    ):
+        if ranks is not None and shards is None:
+            recipe = dataclasses.replace(recipe, shards=SHARDS)
         if x0.is_inference():
             seen = seen._replace(x0=x0.clone())
+        parts = None if recipe.shards is None else shards_of(len(x0), batch_size, recipe.shards)
+        _check(diffusion, recipe, seen, unseen, parts, ranks)
         diffusion.seed = seed
         if steps == 0:
             return TrainingResult(torch.zeros(0), {})
-        with progress_bar(steps, "train", "step", progress) as bar, training_mode(diffusion.network):
-            if plain:
-                return TrainingResult(_train_as_the_tutorial(diffusion, seen, steps, recipe, bar), {})
-            return _train_on_tables(diffusion, seen, steps, recipe, unseen, bar)
+        named = {}
+        if checkpoints is not None or ranks is not None:
+            named = identity(diffusion, steps, recipe, seen, unseen, parts, ranks)
+        run = Run(checkpoints, diffusion, named, steps, Stop(interrupts), writes=ranks is None or ranks.rank == 0)
+        if ranks is not None:
+            stands = {"iteration": diffusion.iteration, "weights": digest(list(diffusion.parameters()))}
+            processes.same(ranks, digests(named | stands), x0.device)
+        with progress_bar(steps, "train", "step", progress and run.writes) as bar, training_mode(diffusion.network):
+            bar.update(len(run.losses))
+            plain = _is_plain(diffusion, recipe, seen, unseen)
+            if parts is None:
+                step = partial(host_step, diffusion, seen, recipe)
+            else:
+                step = partial(sharded_step, diffusion, seen, recipe, parts, ranks, run.stop)
+            loop = Loop(diffusion, seen, unseen, recipe, step, run.stop, bar)
+            return run.result(loop.as_the_tutorial if plain else loop.on_tables)
+
+
+def _is_plain(diffusion: Diffusion, recipe: Recipe, seen: Rows, unseen: Rows | None) -> bool:
+    """Whether a step is all that there is to do: no averages, no validation."""
+    return recipe.is_the_tutorials and unseen is seen.condition is None and not diffusion.kept
+
+
+def _check(
+    diffusion: Diffusion,
+    recipe: Recipe,
+    seen: Rows,
+    unseen: Rows | None,
+    parts: Sequence[Shard] | None,
+    ranks: Ranks | None,
+) -> None:
+    """Raise unless `diffusion` can take the rows: before any weights that are kept are touched."""
+    if unseen is not None:
+        unseen.check("validation", diffusion)
+    if parts is None:
+        if not _is_plain(diffusion, recipe, seen, unseen):
+            seen.check("x0", diffusion)
+        return
+    if ranks is not None and ranks.size > len(parts):
+        raise ValueError(
+            f"shards must be at least {ranks.size}, the number of ranks, and a batch have as many rows; got "
+            f"{recipe.shards} of {recipe.batch_size or len(seen.x0)} rows"
+        )
+    if seen.condition is not None and len(seen.condition) != len(seen.x0):
+        raise ValueError(f"condition of x0 must have {len(seen.x0)} rows; got {len(seen.condition)}")
+    for i in own(len(parts), ranks):
+        seen.at(parts[i].slice).check("x0", diffusion)
 
 
 @contextlib.contextmanager
@@ -151,121 +203,3 @@ def training_mode(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.eval()
-
-
-def _train_as_the_tutorial(diffusion: Diffusion, seen: Rows, steps: int, recipe: Recipe, bar: tqdm) -> Tensor:
-    x0 = seen.x0
-    if not x0.is_cuda:
-        with host_step(diffusion, seen, recipe) as step:
-            return _train_on_host(diffusion, step, steps, bar)
-    arguments.finite("x0", x0)
-    # a backend that waits for the device within a call cannot be part of a graph
-    in_graphs = backends.get(diffusion.backend).in_cuda_graphs
-    with device_adamw(diffusion, recipe) as optimizer, on_side_stream(x0.device):
-        record = capture if in_graphs else (lambda step: step)
-        return train_on_device(diffusion, optimizer, x0, steps, recipe.seed, recipe.closed_form, bar, record)
-
-
-def _train_on_tables(
-    diffusion: Diffusion, seen: Rows, steps: int, recipe: Recipe, unseen: Rows | None, bar: tqdm
-) -> TrainingResult:
-    averages = Averages(diffusion.kept, diffusion.network, recipe.ema_decay, unseen is not None)
-    validated: dict[int, float] = {}
-
-    def validation_loss(kind: str) -> float:
-        assert unseen is not None
-        with averages.in_use(kind), torch.no_grad():
-            return diffusion.loss(
-                unseen.x0, seed=recipe.seed, step=2**32 - 1, closed_form=recipe.closed_form, condition=unseen.condition
-            ).item()
-
-    # of this validation set, which may be another than that of earlier training
-    diffusion.best_loss = validation_loss(BEST) if BEST in averages.kept else None
-
-    def validate() -> None:
-        if unseen is None or diffusion.iteration % recipe.validate_every != 0:
-            return
-        validated[diffusion.iteration] = loss = validation_loss(AVERAGE)
-        if math.isfinite(loss) and (diffusion.best_loss is None or loss < diffusion.best_loss):
-            diffusion.best_loss = loss
-            averages.keep_best()
-
-    def step_and_average(iteration: int) -> float:
-        value = step(iteration)
-        if math.isfinite(value):
-            averages.update(iteration)
-        return value
-
-    try:
-        with host_step(diffusion, seen, recipe) as step:
-            losses = _train_on_host(diffusion, step_and_average, steps, bar, validate)
-    finally:
-        averages.finish()
-    return TrainingResult(losses, validated)
-
-
-@contextlib.contextmanager
-def host_step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Callable[[int], float]]:
-    """Give what updates the network once, unless the loss, which it returns, is not finite."""
-    with one_call(diffusion, seen, recipe) as step:
-        if step is not None:
-            yield step
-            return
-    at_random = any(isinstance(module, _DropoutNd) and module.p > 0 for module in diffusion.network.modules())
-    in_graphs = seen.x0.is_cuda and backends.get(diffusion.backend).in_cuda_graphs
-    if in_graphs and not at_random and networks.describe(diffusion.network) is not None:
-        with on_side_stream(seen.x0.device):
-            yield recorded_step(diffusion, seen, recipe, capture)
-    else:
-        yield _step(diffusion, seen, recipe, at_random=at_random)
-
-
-def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe, at_random: bool) -> Callable[[int], float]:
-    """Return what updates the network once, unless the loss, which it returns, is not finite."""
-    device = seen.x0.device
-    order = seen.order(recipe)
-    optimizer = HostAdamW(diffusion, recipe)
-
-    def step(iteration: int) -> float:
-        rows = seen if order is None else seen.at(order(iteration).to(device))
-        optimizer.zero_grad()
-        with seeded(recipe.seed, iteration, device) if at_random else contextlib.nullcontext():
-            loss = rows.backward(diffusion, recipe, iteration)
-        value = loss.item()
-        if math.isfinite(value):
-            if recipe.max_grad_norm is not None:
-                torch.nn.utils.clip_grad_norm_(optimizer.parameters.values(), recipe.max_grad_norm)
-            optimizer.step(recipe.learning_rate(iteration))
-        return value
-
-    return step
-
-
-@contextlib.contextmanager
-def seeded(seed: int, iteration: int, device: torch.device) -> Iterator[None]:
-    """Give torch's generators a seed of the stream for a while: what a network itself draws comes again as well."""
-    high, low, *_ = philox((0, 0, iteration, NETWORK << STREAM_SHIFT), key_of(seed))
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(high << 32 | low)
-        yield
-
-
-def _train_on_host(
-    diffusion: Diffusion,
-    step: Callable[[int], float],
-    steps: int,
-    bar: tqdm,
-    after: Callable[[], None] = lambda: None,
-) -> Tensor:
-    """Take steps, each with its iteration, and return the losses; `after` is called after each."""
-    losses: list[float] = []
-    for _ in range(steps):
-        value = step(arguments.integer("iteration", diffusion.iteration, 0, 2**32 - 1))
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at iteration {diffusion.iteration}")
-        losses.append(value)
-        diffusion.iteration += 1
-        after()
-        bar.set_postfix_str(f"loss {value:.4f}", refresh=False)
-        bar.update()
-    return torch.tensor(losses, dtype=torch.float32, device="cpu")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ddpm
-from ddpm import batches, training
+from ddpm import batches, steps
 from ddpm.batches import Batches, Rows, permutation
 from ddpm.cuda_graph import recorded_step
 from ddpm.recipe import Recipe
@@ -110,10 +110,10 @@ def test_backends_agree() -> None:
 def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train as with a CUDA graph, but that each step is started by hand."""
 
-    def step(model: ddpm.Diffusion, seen: Rows, recipe: Recipe, at_random: bool) -> Callable[[int], float]:
+    def step(model: ddpm.Diffusion, seen: Rows, recipe: Recipe) -> Callable[[int], float]:
         return recorded_step(model, seen, recipe, capture=lambda step: step)
 
-    monkeypatch.setattr(training, "_step", step)
+    monkeypatch.setattr(steps, "_step", step)
 
 
 def test_on_a_device_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 """ddpm.train: the tutorial's AdamW, resumable to the bit, honest when it fails, silent in a log."""
 
 import math
+from typing import Any
 
 import oracle
 import pytest
@@ -11,6 +12,11 @@ from tqdm import tqdm
 
 import ddpm
 from ddpm.cuda_graph import train_on_device
+from ddpm.interrupts import Interrupts
+from ddpm.recipe import Recipe
+from ddpm.stop import Stop
+
+RECIPE = Recipe(1e-2, 1e-6, 0, None, None, False, 0, None, None, None, 100)  # the tutorial's
 
 
 def diffusion(backend: str = "vectorized", hidden: tuple[int, ...] = (4,)) -> ddpm.Diffusion:
@@ -79,7 +85,7 @@ def on_device(model: ddpm.Diffusion, x0: Tensor, steps: int) -> Tensor:
     """cuda_graph.train_on_device as it runs without a CUDA device, each step started by hand."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=1e-6, fused=True)
     with tqdm(total=steps, disable=True) as bar:
-        return train_on_device(model, optimizer, x0, steps, 0, False, bar, capture=lambda step: step)
+        return train_on_device(model, optimizer, x0, steps, RECIPE, Stop(Interrupts()), bar, capture=lambda step: step)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4, 250])
@@ -175,3 +181,56 @@ def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Excep
         ddpm.train(model, **{"x0": oracle.points(5, 1), "progress": False} | arguments)
     assert model.iteration == 0
     assert_same_weights(model, diffusion())
+
+
+# ---- updates that leave what is not finite
+
+
+@pytest.mark.parametrize("backend", ["native", "reference", "vectorized"])
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9}, {"shards": 3}], ids=["plain", "average", "shards"])
+def test_an_update_to_infinite_weights_is_taken_back(backend: str, before: int, options: dict[str, object]) -> None:
+    x0, model, good = oracle.points(50, 1), diffusion(backend), diffusion(backend)
+    for each in (model, good):
+        ddpm.train(each, x0, steps=before, progress=False, **options)
+    with pytest.raises(FloatingPointError, match=f"weights are not finite after the update of iteration {before}$"):
+        ddpm.train(model, x0, steps=1, lr=1e38, progress=False, **options)
+    assert model.iteration == good.iteration == before
+    assert_same_weights(model, good)
+    for name, state in (good.optimizer_state or {}).items():
+        assert all(torch.equal(model.optimizer_state[name][key], value) for key, value in state.items())
+    assert (model.optimizer_state or {}).keys() == (good.optimizer_state or {}).keys()
+
+
+@pytest.mark.parametrize(("begin", "bad", "kept"), [(0, 0, 0), (3, 0, 0), (0, 250, 200)])
+def test_on_a_device_finite_weights_are_kept(begin: int, bad: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the start of a chunk of 100."""
+    model, good, x0 = diffusion("vectorized"), diffusion("vectorized"), oracle.points(50, 1)
+    for each, steps in ((model, begin), (good, begin + kept)):
+        ddpm.train(each, x0, steps=steps, progress=False)
+    backward = model.backward
+
+    def breaks(*of: Tensor, **at: Any) -> Tensor:
+        loss = backward(*of, **at)
+        if int(at["step"]) == begin + bad:
+            model.network.mean[0].bias.grad[0] = math.inf
+        return loss
+
+    monkeypatch.setattr(model, "backward", breaks)
+    with pytest.raises(FloatingPointError, match=f"not finite after .*; kept are those after {begin + kept}$"):
+        on_device(model, x0, bad + 1)
+    assert model.iteration == begin + kept
+    assert_same_weights(model, good)
+
+
+def test_a_state_dict_knows_its_schedule_and_iteration() -> None:
+    model, same = diffusion(), diffusion()
+    ddpm.train(model, oracle.points(50, 1), steps=3, progress=False)
+    same.load_state_dict(model.state_dict())
+    assert same.iteration == 3
+    assert_same_weights(model, same)
+    other = ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), seed=2), ddpm.Schedule.constant(20, 0.03))
+    before = [p.clone() for p in other.parameters()]
+    with pytest.raises(ValueError, match="the state is of another schedule, T = 20, than that of this: Schedule"):
+        other.load_state_dict(model.state_dict())
+    assert all(map(torch.equal, other.parameters(), before))

@@ -13,6 +13,8 @@ from ddpm.commands.backends import backends
 from ddpm.commands.demo import demo
 from ddpm.commands.evaluate import evaluate
 from ddpm.commands.info import info
+from ddpm.commands.long_runs import Interrupted
+from ddpm.commands.output import rank
 from ddpm.commands.sample import sample
 from ddpm.commands.train import train
 
@@ -26,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
             return command.main(arguments, prog_name="ddpm", standalone_mode=False) or 0
+    except Interrupted as stopped:
+        if rank() == 0:
+            click.echo(f"ddpm: {stopped.message}", err=True)
+        return stopped.code
     except click.Abort:
         click.echo("ddpm: interrupted", err=True)
         return 130
@@ -37,12 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError) as error:
         message = str(error)
     except RuntimeError as error:
+        from ddpm.ranks import RankLost
         from kernels.backends import BackendUnavailable
 
-        if not isinstance(error, BackendUnavailable):
+        if not isinstance(error, BackendUnavailable | RankLost):
             raise
         message = str(error)
-    click.echo(f"ddpm: error: {' '.join(message.split())}", err=True)
+    place = f" (rank {rank()})" if rank() else ""
+    click.echo(f"ddpm{place}: error: {' '.join(message.split())}", err=True)
     return 2
 
 

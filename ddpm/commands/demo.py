@@ -64,7 +64,7 @@ def _tutorial(out: Path, backend: str | None, seed: int) -> list[Row]:
     import ddpm
     from ddpm import figures, table_files
     from ddpm.commands.drawing import save
-    from ddpm.commands.train import fresh_bound
+    from ddpm.commands.tutorial import fresh_bound
     from kernels.backends import device_type_for
 
     timesteps, steps = 250, 1000

@@ -17,6 +17,7 @@ def info(model: Path) -> None:
 
     said = checkpoint.describe(model)
     network, table = said["network"], said["table"]
+    of_run = f" of {said['run']['identity']['steps']}, a checkpoint" if said["run"] else ""
     rows = []
     if table:
         names = table["columns"][0] if table.get("columns") else table["table"]["names"]
@@ -33,7 +34,7 @@ def info(model: Path) -> None:
     rows += [
         ("hidden layers", ", ".join(map(str, network["hidden"]))),
         ("schedule", said["schedule"]),
-        ("updates", str(said["iteration"])),
+        ("updates", f"{said['iteration']}{of_run}"),
         ("seed", str(table["params"]["random_state"] if table else said["seed"])),
     ]
     width = max(len(label) for label, _ in rows)

@@ -6,8 +6,18 @@ import sys
 import click
 
 
-def say(text: object) -> None:
-    """Print to standard output; where that is full or closed, to standard error from then on, with the reason."""
+def rank() -> int:
+    """Return the number of this process among those that torchrun has started; 0 where it is alone."""
+    return int(os.environ.get("RANK", 0)) if "WORLD_SIZE" in os.environ else 0
+
+
+def say(text: object, once: bool = False) -> None:
+    """Print to standard output; where that is full or closed, to standard error from then on, with the reason.
+
+    Of several processes that would say the same, with `once` only the first does.
+    """
+    if once and rank() > 0:
+        return
     try:
         click.echo(text)
     except OSError as error:

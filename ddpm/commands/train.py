@@ -1,19 +1,20 @@
 """`ddpm train`: a model of a table, or the tutorial's of points as they are."""
 
-import math
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ddpm.commands.long_runs import Period, checkpoint_of, checkpoints_for, interruptible, process_group
 from ddpm.commands.options import Widths, backend_option, columns_option, file, force_option, seed_option
-from ddpm.commands.output import say
+from ddpm.commands.output import rank, say
+from ddpm.commands.reading import read_table
+from ddpm.commands.tutorial import train_tutorial
 
 SCORED = 1000  # rows of which the bound is shown after training
-FRESH_STEPS = 20  # trajectories of each point over which the tutorial's bound is averaged after training
-
-# options of the tutorial's training that have another default, or none, without --tutorial
-TUTORIAL: dict[str, Any] = {"steps": 1000, "lr": 1e-2, "hidden": (32,), "timesteps": 250, "schedule": "constant"}
 RENAMED = {"lr": "learning_rate", "transform": "scaling"}  # options that the estimator calls so
 NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
 
@@ -37,8 +38,23 @@ NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
 )
 @seed_option
 @backend_option
+@click.option(
+    "--checkpoint-every",
+    metavar="N|TIME",
+    type=Period(),
+    help="Keep a checkpoint beside MODEL, each so many updates, or 60s, 10m or 1h.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of this command, if there is one.")
 @force_option
-def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) -> None:
+def train(
+    data: Path,
+    out: Path,
+    force: bool,
+    tutorial: bool,
+    checkpoint_every: int | timedelta | None,
+    resume: bool,
+    **options: Any,
+) -> None:
     """Learn from a table and write a model file.
 
     DATA is a .csv, .parquet or .npy file, or a folder of .parquet files: numbers, none missing, one row a point. Only a
@@ -49,6 +65,9 @@ def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) ->
 
     With --tutorial two networks of one hidden layer are trained on the points as they are. The chain ends in noise of
     standard deviation 1: scale the columns to something near that first.
+
+    With --checkpoint-every, Ctrl-C and SIGTERM end the update and save; --resume then goes on as if nothing had been.
+    Under torchrun all processes train the same model, the same bits however many they are.
 
     Prints the variational bound of the negative log-likelihood after training, in nats: the lower, the better.
     """
@@ -66,18 +85,34 @@ def train(data: Path, out: Path, force: bool, tutorial: bool, **options: Any) ->
     from kernels import arguments
     from kernels.backends import device_type_for
 
-    device_type_for(options["backend"])
+    device_type = device_type_for(options["backend"])
     if not tutorial and options["timesteps"] == 1:
         raise click.BadParameter("1 goes only with --tutorial", param_hint="'--timesteps'")
     arguments.integer("seed", options["seed"], *((-(2**63), 2**64 - 1) if tutorial else (0, 2**32 - 1)))
     if options["lr"] is not None:
         arguments.number("lr", options["lr"], 0)
-    said = (_train_tutorial if tutorial else _train_table)(data, out, **options)
+    kept = checkpoints_for(out, checkpoint_every, resume, force)
+    with process_group(device_type), interruptible(), _divergence_explained(options["lr"] or 1e-2):
+        write, bound = (train_tutorial if tutorial else _train_table)(data, kept, **options)
+        if rank() > 0:
+            return
+        said = bound()
+        write(out)
+    if kept is not None:
+        checkpoint_of(out).unlink()
     say(f"{said}; wrote {out}")
 
 
-def _train_table(data: Path, out: Path, **options: Any) -> str:
-    """Train, write the model and return its bound in words."""
+@contextlib.contextmanager
+def _divergence_explained(lr: float) -> Iterator[None]:
+    try:
+        yield
+    except FloatingPointError as error:
+        raise click.ClickException(f"training diverged, {error}: try a smaller --lr than {lr}") from error
+
+
+def _train_table(data: Path, checkpoints: Any, **options: Any) -> tuple[Callable[[Path], None], Callable[[], str]]:
+    """Train; return what writes the model, and what computes its bound and says it."""
     from ddpm import DDPM
 
     names = ("hidden", "timesteps", "steps", "batch_size", "lr", "transform", "backend")
@@ -86,18 +121,15 @@ def _train_table(data: Path, out: Path, **options: Any) -> str:
         chosen["scaling"] = None
     model = DDPM(**chosen, random_state=options["seed"], verbose=True)
     try:
-        x, y = _fit(model, data, options["target"], options["columns"])
-    except FloatingPointError as error:
-        raise click.ClickException(f"training diverged, {error}: try a smaller --lr") from error
+        x, y = _fit(model, data, options["target"], options["columns"], checkpoints)
     except ValueError as error:
-        place = "" if str(error).startswith(str(data)) else f"{data}: "
+        named = (str(data), *(() if checkpoints is None else (repr(str(checkpoints.path)), str(checkpoints.path))))
+        place = "" if str(error).startswith(named) else f"{data}: "
         raise ValueError(f"{place}{error}") from error
-    bound = -model.score_samples(x, y, samples=1).mean()
-    model.save(out)
-    return f"bound {bound:.3f} nats a row"
+    return model.save, lambda: f"bound {-model.score_samples(x, y, samples=1).mean():.3f} nats a row"
 
 
-def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None) -> tuple[Any, Any]:
+def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None, checkpoints: Any) -> tuple[Any, Any]:
     """Fit a model to a table, in memory or in parts; return some of its rows."""
     from ddpm import table_files
 
@@ -105,93 +137,11 @@ def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None) 
     if parts is not None:
         from ddpm import large_tables
 
-        say(table_files.described(data, parts.rows, parts.columns))
-        large_tables.fit(model, parts)
+        say(table_files.described(data, parts.rows, parts.columns), once=True)
+        large_tables.fit(model, parts, checkpoints)
         model.columns_ = parts.columns
         x, y = next(parts.read())
     else:
-        x, y, read_columns = _read(data, target, columns)
-        model.fit(x, y).columns_ = read_columns
+        x, y, read_columns = read_table(data, target, columns)
+        model.fit(x, y, checkpoints=checkpoints).columns_ = read_columns
     return x[:SCORED], None if y is None else y[:SCORED]
-
-
-def _read(data: Path, target: str | None, columns: list[str] | None) -> Any:
-    """Read a table of two rows or more, and say what was read."""
-    from ddpm import table_files
-
-    found = table_files.read(data, target, columns)
-    say(table_files.described(data, len(found.x), found.columns))
-    if len(found.x) < 2:
-        raise ValueError(f"{data}: has one row, of which nothing can be learnt")
-    return found
-
-
-def _train_tutorial(data: Path, out: Path, **options: Any) -> str:
-    """Train as the tutorial does, write the model and return its bound in words."""
-    import torch
-
-    import ddpm
-    from kernels.backends import device_type_for
-
-    chosen = TUTORIAL | {name: value for name, value in options.items() if value is not None}
-    points = _as_they_are(data, _read(data, None, options["columns"]))
-    device = device_type_for(options["backend"])
-    x0 = torch.from_numpy(points).to(device)
-    network = ddpm.GaussianMLP(dim=points.shape[1], hidden=chosen["hidden"], seed=chosen["seed"]).to(device)
-    schedule = _schedule(chosen["schedule"], chosen["timesteps"])
-    diffusion = ddpm.Diffusion(network, schedule, backend=options["backend"])
-    try:
-        ddpm.train(diffusion, x0, steps=chosen["steps"], lr=chosen["lr"], seed=chosen["seed"], progress=True)
-        bound = fresh_bound(diffusion, x0, seed=chosen["seed"], step=chosen["steps"])
-        if not math.isfinite(bound):  # the last update is the one that no later step of training looks at
-            raise FloatingPointError(f"the bound is {bound} after the last iteration")
-    except FloatingPointError as error:
-        raise click.ClickException(f"training diverged, {error}: try a smaller --lr than {chosen['lr']}") from error
-    ddpm.save(diffusion, out)
-    return f"bound {bound:.3f} nats per dimension"
-
-
-def _as_they_are(data: Path, found: Any) -> Any:
-    """Return float32 points [N, D]; warn where they are not near a standard normal, or lose what tells them apart."""
-    import numpy as np
-
-    from ddpm.tables import collapsed
-
-    names = found.columns.names
-    exact = np.asarray(found.x, dtype=np.float64)
-    with np.errstate(over="ignore"):
-        points = exact.astype(np.float32)
-    if not np.isfinite(points).all():
-        row, column = np.argwhere(~np.isfinite(points))[0]
-        raise ValueError(
-            f"{data}: row {row} (from 0), column {names[column]!r}: {exact[row, column]} is beyond float32: scale it"
-        )
-    mean, std = exact.mean(0), exact.std(0)
-    far = [
-        f"{name} (mean {m:.3g}, standard deviation {s:.3g})"
-        for name, m, s in zip(names, mean, std, strict=True)
-        if not (0.1 <= s <= 10 and abs(m) <= 10)
-    ]
-    if far:
-        listed = ", ".join(far[:5]) + (", ..." if len(far) > 5 else "")
-        click.echo(f"ddpm: warning: {data}: far from mean 0 and standard deviation 1: {listed}", err=True)
-    for name, before, after in collapsed(exact, points, names):
-        click.echo(f"ddpm: warning: {data}: {name} has {before} different numbers, in float32 only {after}", err=True)
-    return points
-
-
-def fresh_bound(diffusion: Any, x0: Any, seed: int, step: int) -> float:
-    """Return the variational bound in nats per dimension, the mean over trajectories that training did not see."""
-    losses = [float(diffusion.loss(x0, seed=seed, step=step + i).detach()) for i in range(FRESH_STEPS)]
-    return (diffusion.schedule.steps + 1) * math.fsum(losses) / FRESH_STEPS
-
-
-def _schedule(name: str, timesteps: int) -> Any:
-    """The named schedule of T steps; signal and noise end as they do in the papers, whatever T is."""
-    import ddpm
-
-    if name == "constant":  # the tutorial's: 250 steps of 0.02
-        return ddpm.Schedule.constant(timesteps, 1 - 0.98 ** (250 / timesteps))
-    if name == "linear":  # Ho 2020: 1000 steps from 1e-4 to 0.02
-        return ddpm.Schedule.linear(timesteps, 0.1 / timesteps, min(20 / timesteps, 0.999))
-    return ddpm.Schedule.cosine(timesteps)

@@ -17,7 +17,8 @@ class Steps(NamedTuple):
 
     Attributes:
         run: takes the iteration, which is the step of the noise stream, and the learning rate, and returns the bound
-            before the update, in nats divided by T + 1. Where that is not finite nothing is updated.
+            before the update, in nats divided by T + 1. Where that is not finite nothing is updated; where a weight
+            would not be, nothing is updated either, and FloatingPointError raised.
         updates: returns how many updates there have been, those too of which an interrupt has hidden the bound.
     """
 
@@ -29,11 +30,12 @@ class Updates(NamedTuple):
     """Prepared updates of the weights.
 
     Attributes:
-        update: takes the gradients [P] and the learning rate.
+        update: takes the gradients [P] and the learning rate; returns whether all weights are finite after it, and
+            else changes nothing.
         done: returns how many there have been.
     """
 
-    update: Callable[[Tensor, float], None]
+    update: Callable[[Tensor, float], bool]
     done: Callable[[], int]
 
 
@@ -113,7 +115,8 @@ def training_step(
         if math.isfinite(value):
             if max_grad_norm is not None:  # as torch.nn.utils.clip_grad_norm_
                 gradients.mul_((max_grad_norm / (torch.linalg.vector_norm(gradients) + 1e-6)).clamp(max=1.0))
-            updates.update(gradients, lr)
+            if not updates.update(gradients, lr):
+                raise FloatingPointError(f"the weights are not finite after the update of iteration {iteration}")
         return value
 
     return Steps(run, updates.done)

@@ -5,11 +5,11 @@ import ctypes
 from torch import Tensor
 
 from kernels.native import call, networks
-from kernels.native.call import DOUBLE, INT, POINTER
+from kernels.native.call import DOUBLE, FLAG, INT, POINTER
 from kernels.networks import MLPPair
 from kernels.training_step import AdamW, Updates
 
-_adamw = call.function("adamw", *(POINTER, POINTER, POINTER, INT, POINTER, POINTER), *(DOUBLE,) * 5)
+_adamw = call.function("adamw", *(POINTER, POINTER, POINTER, INT, POINTER, POINTER), *(DOUBLE,) * 5, result=FLAG)
 
 
 def updates(pair: MLPPair, adamw: AdamW) -> Updates:
@@ -21,7 +21,7 @@ def updates(pair: MLPPair, adamw: AdamW) -> Updates:
     before, after = (weights, moments, sizes, len(sizes)), (adamw.weight_decay, *adamw.betas, adamw.eps)
     kept = pair, adamw  # what the addresses are of
 
-    def update(gradients: Tensor, lr: float, kept: object = kept) -> None:
-        _adamw(*before, gradients.data_ptr(), ctypes.addressof(done), lr, *after)
+    def update(gradients: Tensor, lr: float, kept: object = kept) -> bool:
+        return bool(_adamw(*before, gradients.data_ptr(), ctypes.addressof(done), lr, *after))
 
     return Updates(update, lambda: done.value)

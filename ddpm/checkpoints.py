@@ -1,0 +1,152 @@
+"""Training that is kept as it goes on: a checkpoint now and then, from which it can be resumed bit for bit."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddpm import checkpoint
+from ddpm.checkpoint import RUN
+from ddpm.diffusion import Diffusion
+from ddpm.files import check_output
+from ddpm.stop import Stop, Wish
+from ddpm.training_result import TrainingResult
+from kernels import arguments
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A signal has ended training early, after a whole iteration.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, said: str, signal: int | None) -> None:
+        super().__init__(said)
+        self.signal = signal
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often ddpm.train writes all that it needs to go on.
+
+    Ctrl-C and SIGTERM then end the iteration, write a last checkpoint and raise TrainingInterrupted, a
+    KeyboardInterrupt. A second one stops at once.
+
+    Args:
+        path: a .safetensors file. It is always whole: the next checkpoint takes its place when it is safe.
+        every: a number of iterations, or a time.
+        resume: go on from the checkpoint, bit for bit, if there is one; without it, one that exists is not replaced.
+
+    Raises:
+        TypeError, ValueError: a bad argument.
+    """
+
+    path: str | os.PathLike[str]
+    every: int | timedelta = timedelta(minutes=1)
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.every, timedelta):
+            arguments.integer("every", self.every, 1, 2**32 - 1)
+        elif self.every <= timedelta():
+            raise ValueError(f"every must be longer than no time; got {self.every}")
+
+
+class Run:
+    """Training in one go or in several, each of which ends with a checkpoint.
+
+    Args:
+        checkpoints: None keeps none.
+        diffusion: what is trained.
+        identity: all that the result depends on, by name, as JSON has it.
+        steps: how many updates in all.
+        stop: looked at after each.
+        writes: whether this process is the one that writes.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None,
+        diffusion: Diffusion,
+        identity: dict[str, Any],
+        steps: int,
+        stop: Stop,
+        writes: bool,
+    ) -> None:
+        self.checkpoints, self.diffusion, self.steps = checkpoints, diffusion, steps
+        self.stop, self.writes = stop, writes
+        self.identity = json.loads(json.dumps(identity))
+        self.losses, self.validated = torch.zeros(0), dict[int, float]()
+        if checkpoints is not None:
+            checkpoint.check_can_be_saved(diffusion)
+            resumed = checkpoints.resume and Path(checkpoints.path).exists()
+            check_output(checkpoints.path, force=resumed)
+            if resumed:
+                self._resume(checkpoints.path)
+
+    def result(self, train: Callable[[int], TrainingResult]) -> TrainingResult:
+        """Call `train` with numbers of steps, of which it may do fewer when told to stop, until all are done.
+
+        Raises:
+            KeyboardInterrupt: a signal has come; of its kind TrainingInterrupted, where there is a checkpoint.
+        """
+        while len(self.losses) < self.steps:
+            found = train(min(self._steps_to_checkpoint(), self.steps - len(self.losses)))
+            self.losses = torch.cat([self.losses, found.losses])
+            self.validated |= found.validation_losses
+            self._save()
+            if self.stop.wish() == Wish.END and len(self.losses) < self.steps:
+                self._interrupt()
+        return TrainingResult(self.losses, self.validated)
+
+    def _steps_to_checkpoint(self) -> int:
+        if self.checkpoints is None:
+            return self.steps
+        if isinstance(self.checkpoints.every, timedelta):
+            self.stop.deadline = time.monotonic() + self.checkpoints.every.total_seconds()
+            return self.steps
+        return self.checkpoints.every
+
+    def _save(self) -> None:
+        if self.checkpoints is None or not self.writes:
+            return
+        validated = {str(iteration): loss for iteration, loss in self.validated.items()}
+        said = {"identity": self.identity, "validated": validated}
+        checkpoint.save(self.diffusion, self.checkpoints.path, parts={RUN: (said, {"losses": self.losses})})
+
+    def _interrupt(self) -> None:
+        done = f"interrupted after {len(self.losses)} of {self.steps} iterations"
+        if self.checkpoints is None:
+            raise KeyboardInterrupt(done)
+        path = os.fspath(self.checkpoints.path)
+        raise TrainingInterrupted(f"{done}, saved in {path}: resume goes on from there", self.stop.interrupts.first)
+
+    def _resume(self, path: str | os.PathLike[str]) -> None:
+        saved, parts = checkpoint.load_with_parts(path)
+        if RUN not in parts:
+            raise ValueError(f"{os.fspath(path)!r} is a model, not a checkpoint of its training")
+        said, tensors = parts[RUN]
+        try:
+            identity, losses = said["identity"], tensors["losses"]
+            validated = {int(iteration): float(loss) for iteration, loss in said["validated"].items()}
+        except (LookupError, AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: {error}") from error
+        for name, value in self.identity.items():
+            if identity.get(name) != value:
+                begun, now = _told(identity.get(name)), _told(value)
+                raise ValueError(f"{os.fspath(path)!r} was begun with another {name}: {begun}; this call has {now}")
+        checkpoint.restore(self.diffusion, saved)
+        self.losses, self.validated = losses, validated
+
+
+def _told(value: Any) -> str:
+    """A value in a message; of data there is a digest only."""
+    text = str(value)
+    return f"{text[:8]}... (a digest)" if isinstance(value, str) and len(text) == 64 else text

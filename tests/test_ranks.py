@@ -1,0 +1,205 @@
+# mypy: disable-error-code="arg-type"
+"""Training on several ranks: the same bits on any number of them, after a resume too, and an end when one dies."""
+
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import oracle
+import processes
+import pytest
+import test_checkpoints
+import torch
+import torch.distributed as dist
+from test_checkpoints import EVERYTHING, PLAIN, diffusion, file_of
+
+import ddpm
+from ddpm import checkpoint, ranks, shards
+from ddpm.batches import Batches
+from ddpm.ranks import RankLost
+
+X0 = oracle.points(50, 2)
+STEPS = 20
+
+
+def train(model: ddpm.Diffusion, steps: int = STEPS, **options: Any) -> ddpm.TrainingResult:
+    return ddpm.train(model, X0, steps=steps, progress=False, **{"shards": 12} | options)
+
+
+def train_and_save(path: Path, backend: str, dropout: float, options: dict[str, Any]) -> None:
+    """Train on each rank; write what each has."""
+    model = diffusion(backend, dropout)
+    train(model, **options)
+    ddpm.save(model, path / f"{dist.get_world_size()}-{dist.get_rank()}.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("worlds", "backend", "dropout", "options"),
+    [
+        ((1, 2, 3, 8), "native", 0.0, PLAIN),
+        ((1, 2, 3, 8), "native", 0.0, EVERYTHING),
+        ((3,), "vectorized", 0.0, EVERYTHING),
+        ((3,), "reference", 0.2, EVERYTHING),
+    ],
+    ids=["plain", "native", "vectorized", "dropout"],
+)
+def test_the_same_bits_on_any_number_of_ranks(
+    tmp_path: Path, worlds: tuple[int, ...], backend: str, dropout: float, options: dict[str, Any]
+) -> None:
+    for world in worlds:
+        processes.run(world, train_and_save, tmp_path, backend, dropout, options)
+    alone = diffusion(backend, dropout)
+    train(alone, **options)
+    expected = file_of(alone, tmp_path)
+    for world in worlds:
+        for rank in range(world):
+            assert (tmp_path / f"{world}-{rank}.safetensors").read_bytes() == expected
+
+
+def train_to_a_signal(path: Path) -> None:
+    """Train until one rank gets a signal, after which all have to stop."""
+    if dist.get_rank() == 1:
+        test_checkpoints.send(pytest.MonkeyPatch(), {8: (signal.SIGTERM,)})
+    with pytest.raises(ddpm.TrainingInterrupted, match=r"interrupted after (9|10) of 20 iterations"):
+        train(diffusion(), **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 5))
+
+
+def resume(path: Path, folder: Path) -> None:
+    """Go on from a checkpoint, and write what each rank has."""
+    model = diffusion()
+    train(model, **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 5, resume=True))
+    ddpm.save(model, folder / f"{dist.get_rank()}.safetensors")
+
+
+def test_a_run_on_two_ranks_goes_on_on_three(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    processes.run(2, train_to_a_signal, path)
+    processes.run(3, resume, path, tmp_path)
+    alone = diffusion()
+    train(alone, **EVERYTHING)
+    for rank in range(3):
+        assert (tmp_path / f"{rank}.safetensors").read_bytes() == file_of(alone, tmp_path)
+
+
+def train_with_other_arguments(folder: Path) -> None:
+    """Call train on each rank with something of its own."""
+    rank = dist.get_rank()
+    for own, said in (
+        ({"lr": 0.01 * (1 + rank)}, "lr must be the same on all ranks"),
+        ({"seed": rank}, "seed must be the same on all ranks"),
+        ({"shards": 1}, "shards must be at least 2, the number of ranks"),
+        ({"batch_size": 1}, "shards must be at least 2, the number of ranks, and a batch have as many rows"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            train(diffusion(), **own)
+    model = diffusion()
+    with torch.no_grad():
+        next(model.parameters()).add_(rank)
+    with pytest.raises(ValueError, match=f"weights must be the same on all ranks; on rank {1 - rank}"):
+        train(model)
+    path = folder / f"{rank}.safetensors"
+    train(diffusion(), checkpoints=ddpm.Checkpoints(folder / "0.safetensors", 5))
+    assert path.exists() == (rank == 0)
+    with pytest.raises(ValueError, match="iteration must be the same on all ranks"):  # a file that not all can see
+        train(diffusion(), checkpoints=ddpm.Checkpoints(path, 5, resume=True))
+
+
+def test_ranks_with_other_arguments_are_told(tmp_path: Path) -> None:
+    processes.run(2, train_with_other_arguments, tmp_path)
+
+
+def train_until_one_dies(path: Path, how: int) -> None:
+    """Train for ever; rank 1 kills itself, and the others name it."""
+    ranks.TIMEOUT, ranks.PATIENCE = timedelta(seconds=3), 1.0
+    if dist.get_rank() == 1:
+        test_checkpoints.send(pytest.MonkeyPatch(), {7: (how,)})
+        train(diffusion(), 10**6, **EVERYTHING)
+    with pytest.raises(RankLost, match=r"^rank 1 \(process \d+ on .+\) ended or answers no more"):
+        train(diffusion(), 10**6, **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 1))
+    os._exit(0)  # a group that has lost a rank cannot be ended in good order
+
+
+def test_the_others_have_a_minute() -> None:
+    assert ranks.TIMEOUT.total_seconds() + ranks.PATIENCE < 60
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_a_rank_that_dies_ends_the_others(tmp_path: Path, how: int) -> None:
+    path = tmp_path / "run.safetensors"
+    first, dead, last = processes.start(3, train_until_one_dies, path, how)
+    assert processes.ended([first, last]) == [0, 0]
+    dead.kill()
+    saved, _ = checkpoint.load_with_parts(path)
+    assert saved.iteration in (7, 8)
+
+
+# ---- shards
+
+
+@pytest.mark.parametrize("count", [1, 12, 64, 100])
+def test_shards_are_gathered_in_their_order(count: int) -> None:
+    class Virtual:
+        """A rank among others in this process."""
+
+        def __init__(self, rank: int, size: int, all_found: list[torch.Tensor]) -> None:
+            self.rank, self.size, self.all_found = rank, size, all_found
+
+        def gather(self, found: torch.Tensor) -> torch.Tensor:
+            most = max(map(len, self.all_found))
+            assert len(found) == most
+            return torch.stack([torch.cat([f, torch.full((most - len(f), 2), -1.0)]) for f in self.all_found])
+
+    values = torch.arange(2.0 * count).view(count, 2)
+    for size in range(1, min(64, count) + 1):
+        found = [values[list(shards.own(count, Virtual(rank, size, [])))] for rank in range(size)]
+        for rank in range(size):
+            assert torch.equal(shards.gather(found[rank], count, Virtual(rank, size, found)), values)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 64])
+def test_the_tree(count: int) -> None:
+    def tree(values: list[float]) -> float:
+        while len(values) > 1:
+            values = [sum(values[i : i + 2]) for i in range(0, len(values), 2)]
+        return values[0]
+
+    values = oracle.points(count, 3)
+    expected = [tree([float(v) for v in column]) for column in values.T]
+    assert shards.tree_sum(values).tolist() == expected
+
+
+@pytest.mark.parametrize(("rows", "batch", "count"), [(50, None, 12), (50, 16, 12), (1000, 10, 64), (7, 7, 7)])
+def test_each_row_is_in_one_shard(rows: int, batch: int | None, count: int) -> None:
+    found = shards.shards_of(rows, batch, count)
+    assert len(found) == min(count, batch or rows)
+    assert [i for shard in found for i in shard.rows] == list(range(rows))
+    assert [i for shard in found for i in shard.places] == list(range(batch or rows))
+    assert all(1 <= len(shard.places) <= len(shard.rows) for shard in found)
+    assert max(len(shard.rows) for shard in found) - min(len(shard.rows) for shard in found) <= 1
+
+
+def test_the_loss_is_that_of_all_rows() -> None:
+    """Up to rounding errors: the noise of a row is that of its place."""
+    whole, cut = diffusion(), diffusion()
+    losses = [train(model, 5, shards=count).losses for model, count in ((whole, None), (cut, 12))]
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6)  # some units of float32 after five updates
+
+
+def test_shards_have_orders_of_their_own() -> None:
+    first, second = (Batches(10, 10, 3, first=first).rows(0).tolist() for first in (0, 10))
+    assert first != second
+    assert sorted(first) == sorted(second) == list(range(10))
+
+
+@pytest.mark.parametrize("batch", [12, 17])
+def test_an_epoch_has_every_row_of_a_shard_once(batch: int) -> None:
+    """The mean over an epoch of a shard is that of its rows, whatever share of the batch it has."""
+    x0 = torch.arange(30.0)[:, None]
+    for shard in shards.shards_of(30, batch, 12):
+        batches = Batches(len(shard.rows), len(shard.places), 0, first=shard.rows.start)
+        epoch = [x0[shard.slice][batches.rows(i)] for i in range(len(shard.rows))]
+        values, counts = torch.cat(epoch).unique(return_counts=True)
+        assert torch.equal(values, x0[shard.slice, 0])
+        assert (counts == len(shard.places)).all()
