@@ -69,7 +69,7 @@ def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray
     rows = int(counts.sum())
     ends, parts = np.cumsum(counts), []
     for block in range(first // rows, (first + count - 1) // rows + 1):
-        order = permutation(rows, seed, block, CLASSES).numpy()
+        order = permutation(rows, seed, block % 2**32, CLASSES, block >> 32).numpy()
         low, high = max(first - block * rows, 0), min(first + count - block * rows, rows)
         parts.append(np.searchsorted(ends, order[low:high], side="right"))
     return np.concatenate(parts)
