@@ -13,7 +13,7 @@ from ddpm.table_files.npy import map_npy
 from ddpm.table_files.parquet import open_parquet
 
 FORMATS = ("parquet", "npy")
-RECORD, VERSION = "samples.json", 1
+RECORD, VERSION = "_samples.json", 1  # readers of folders of Parquet files leave out what begins with an underscore
 DIGITS = 5  # of a part's number, at least
 
 
@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """All that the rows and the parts of a folder depend on: what samples.json holds.
+    """All that the rows and the parts of a folder depend on: what _samples.json holds.
 
     Attributes:
         model: the SHA-256 of the model file.

@@ -105,10 +105,9 @@ def sample_to_folder(
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {format!r}")
     table_files.format_of(folder / f"part.{format}")
-    if not folder.is_dir():
-        if os.path.lexists(folder):
-            raise NotADirectoryError(f"{folder}: is a file, not a folder")
-        check_output(folder)
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: is a file, not a folder")
+    check_output(folder / sample_parts.RECORD if folder.is_dir() else folder, force=True)
     found, row = _opened(model, backend, samples, seed)
     table_files.check_holds(folder / f"part.{format}", row)
     columns = row.shape[1]
@@ -118,7 +117,7 @@ def sample_to_folder(
     parts = run.parts_of(i, n)
     missing = [part for part in parts if force or not is_whole(folder / part.name, len(part.samples), columns)]
     rows, left = (sum(len(part.samples) for part in some) for some in (parts, missing))
-    with progress_bar(rows, "sample", "row", progress, done=rows - left) as bar:
+    with progress_bar(rows, "sample", "row", progress and left > 0, done=rows - left) as bar:
         for part in missing:
             table_files.write(folder / part.name, _drawn(found, part.samples, seed, columns, bar))
     own = range(parts[0].samples.start, parts[-1].samples.stop) if parts else range(0)

@@ -94,7 +94,7 @@ def test_every_split_gives_the_same_files(tmp_path: Path, folder_of_models: Path
             sample_to_folder(model, tmp_path / str(n), COUNT, shard=(i, n), format=format, **OPTIONS)
         assert content(tmp_path / str(n)) == content(tmp_path / "1")
     names = [f"part-{part:05}-of-00007.{format}" for part in range(PARTS)]
-    assert sorted(content(tmp_path / "1")) == [*names, "samples.json"]
+    assert sorted(content(tmp_path / "1")) == ["_samples.json", *names]
 
 
 @pytest.mark.parametrize("kind", ["table", "points"])
@@ -105,6 +105,7 @@ def test_a_folder_has_the_rows_of_one_file(tmp_path: Path, folder_of_models: Pat
     target = "class" if kind == "table" else None
     found, expected = (table_files.read(tmp_path / name, target) for name in ("folder", "x.parquet"))
     pd.testing.assert_frame_equal(found.x, expected.x)
+    pd.testing.assert_frame_equal(*(pd.read_parquet(tmp_path / name) for name in ("folder", "x.parquet")))
     assert found.columns == expected.columns
     assert len(found.x) == COUNT
     if target is not None:
@@ -168,8 +169,8 @@ def test_one_of_many_beginnings_is_kept(tmp_path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert list(content(folder)) == ["samples.json"]
-        assert refused == 4 * [1 - json.loads((folder / "samples.json").read_text())["seed"]]
+        assert list(content(folder)) == ["_samples.json"]
+        assert refused == 4 * [1 - json.loads((folder / "_samples.json").read_text())["seed"]]
 
 
 # ---- stopped and gone on with
@@ -238,9 +239,9 @@ def test_interrupt_leaves_whole_parts_only(
     assert main(command) == 130
     assert capsys.readouterr().err.split() == ["ddpm:", "interrupted"]
     assert sorted(content(tmp_path / "out")) == [
+        "_samples.json",
         "part-00000-of-00007.parquet",
         "part-00001-of-00007.parquet",
-        "samples.json",
     ]
     assert main(command) == 0
     assert capsys.readouterr().out == f"wrote 5 parts (2 were there), rows 7 to 106, to {tmp_path / 'out'}/\n"
@@ -290,7 +291,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (["--out", "{tmp}/s/", "--format", "csv"], "'--format': 'csv' is not one of"),
         (["--out", "{tmp}/no/s/"], "/no does not exist"),
         (["--out", "{tmp}/file/"], "file: is a file, not a folder"),
-        (["--out", "{tmp}/full/"], "full/: has files, mine.txt for one, but no samples.json: take an empty folder"),
+        (["--out", "{tmp}/full/"], "full/: has files, mine.txt for one, but no _samples.json: take an empty folder"),
         (["--out", "{tmp}/full"], "full/: has files, mine.txt for one"),
         (["--out", "{tmp}/s/", "--format", "npy"], "holds numbers alone, and the table has text"),
         (
@@ -348,8 +349,8 @@ def test_a_folder_belongs_to_one_model_and_one_size_of_parts(
 
 def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, points: Path) -> None:
     for text, said in (("{", "is not a whole record"), ("[]", "is not a whole"), ('{"version": 9}', "version 9; this")):
-        (tmp_path / "samples.json").write_text(text)
-        with pytest.raises(ValueError, match=rf"samples\.json: .*{said}"):
+        (tmp_path / "_samples.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"_samples\.json: .*{said}"):
             sample_to_folder(points, tmp_path, COUNT, **OPTIONS)
 
 
