@@ -13,8 +13,8 @@ from ddpm.sample_parts import FORMATS, Run, is_whole
 from kernels import arguments
 from kernels.place import SAMPLES
 
-# At most 128 MB in memory: a few copies fit anywhere, a kill loses a minute or so, and 10^10 rows are some ten thousand
-# files. At most 2^20 rows: of few columns, drawing takes the time, and a shard should have several parts.
+# 2^24 numbers are 134 MB: a few copies fit anywhere. Of few columns 2^20 rows, which take from a second to a minute to
+# draw: that much a kill loses, and 10^10 rows are some ten thousand files.
 PART = 2**20, 2**24  # rows and numbers
 CHUNK = 2**14, 2**20  # rows and numbers that are drawn together, and between two looks of the progress bar
 
