@@ -1,5 +1,6 @@
 """The classes of rows: which there are, how many rows each has, and which one a sample gets."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,16 @@ def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray
     rows = int(counts.sum())
     ends, parts = np.cumsum(counts), []
     for block in range(first // rows, (first + count - 1) // rows + 1):
-        order = permutation(rows, seed, block, CLASSES).numpy()
         low, high = max(first - block * rows, 0), min(first + count - block * rows, rows)
-        parts.append(np.searchsorted(ends, order[low:high], side="right"))
+        parts.append(np.searchsorted(ends, _order(rows, seed, block)[low:high], side="right"))
     return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=2)  # of many rows, one call after the other needs the same
+def _order(rows: int, seed: int, block: int) -> NDArray[np.int64]:
+    """The order of a block of samples; a word of the counter holds 32 bits of its number."""
+    found: NDArray[np.int64] = permutation(rows, seed, block % 2**32, CLASSES, block >> 32).numpy()
+    return found
 
 
 def log_shares(counts: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from ddpm.defaults import Defaults
 from ddpm.likelihood import log_likelihood
 from ddpm.tables import Array, Table, as_array
 from kernels import arguments
+from kernels.place import SAMPLES
 
 Auto = Literal["auto"]
 
@@ -238,7 +239,7 @@ class DDPM(DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         n_samples = arguments.integer("n_samples", n_samples, 1, 2**32)
-        first = arguments.integer("first", first, 0, 2**32 - n_samples)
+        first = arguments.integer("first", first, 0, SAMPLES - n_samples)
         random_state = arguments.integer("random_state", random_state, -(2**63), 2**64 - 1)
         condition = classes = None
         if hasattr(self, "classes_"):

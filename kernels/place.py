@@ -7,6 +7,8 @@ from torch import Tensor
 
 from kernels import arguments
 
+SAMPLES = 2**48  # indices that samples can have
+
 
 class Place(NamedTuple):
     """Where a call draws its noise.

@@ -55,6 +55,21 @@ class Widths(click.ParamType):
         return widths
 
 
+class Shard(click.ParamType):
+    """One of several equal shares of work, counted from 1."""
+
+    name = "shard"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return its number and how many there are."""
+        if isinstance(value, tuple):
+            return value
+        i, _, n = str(value).partition("/")
+        if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+            self.fail(f"{value!r} is not a shard: of 64 they are 1/64 to 64/64, counted from 1", param, ctx)
+        return int(i), int(n)
+
+
 columns_option = click.option(
     "--columns",
     metavar="A,B,...",

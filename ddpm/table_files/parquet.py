@@ -19,10 +19,14 @@ from ddpm.table_files.columns import (
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the Parquet files of a folder, in the order of their names, or the file itself."""
+    """Return the Parquet files of a folder, in the order of their names, or the file itself.
+
+    Names that begin with a dot or an underscore are left out, as other readers do: such a file is not finished.
+    """
     if not path.is_dir():
         return [path]
-    files = sorted(path.rglob("*.parquet"))
+    inside = (file.relative_to(path) for file in sorted(path.rglob("*.parquet")))
+    files = [path / file for file in inside if not any(part.startswith((".", "_")) for part in file.parts)]
     if not files:
         raise ValueError(f"{path}: is a folder without .parquet files")
     return files

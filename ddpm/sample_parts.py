@@ -1,0 +1,149 @@
+"""A folder of samples in parts: which there are, whose they are, whether one is whole, and which run it belongs to."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ddpm.table_files.npy import map_npy
+from ddpm.table_files.parquet import open_parquet
+
+FORMATS = ("parquet", "npy")
+RECORD, VERSION = "_samples.json", 1  # readers of folders of Parquet files leave out what begins with an underscore
+DIGITS = 5  # of a part's number, at least
+
+
+class Part(NamedTuple):
+    """A file of a folder.
+
+    Attributes:
+        name: of the file: names sort as parts do, and are the same for any number of shards.
+        samples: the indices of its samples.
+    """
+
+    name: str
+    samples: range
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the rows and the parts of a folder depend on: what _samples.json holds.
+
+    Attributes:
+        model: the SHA-256 of the model file.
+        seed: of the samples.
+        first: index of the first sample.
+        count: how many samples.
+        format: one of FORMATS.
+        rows_a_part: the last may have fewer.
+    """
+
+    model: str
+    seed: int
+    first: int
+    count: int
+    format: str
+    rows_a_part: int
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are."""
+        return -(-self.count // self.rows_a_part)
+
+    def parts_of(self, i: int, n: int) -> list[Part]:
+        """Return the parts of shard i of n, counted from 1: neighbours, as many as any other shard has or one more."""
+        return [self._part(part) for part in range((i - 1) * self.parts // n, i * self.parts // n)]
+
+    def _part(self, part: int) -> Part:
+        digits = max(DIGITS, len(str(self.parts)))
+        start = part * self.rows_a_part
+        stop = min(start + self.rows_a_part, self.count)
+        name = f"part-{part:0{digits}}-of-{self.parts:0{digits}}.{self.format}"
+        return Part(name, range(self.first + start, self.first + stop))
+
+
+def fingerprint(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_whole(path: Path, rows: int, columns: int) -> bool:
+    """Return whether a file is a part of so many rows and columns, to its end.
+
+    Raises:
+        OSError: it is there, and cannot be read.
+    """
+    try:
+        if path.suffix == ".parquet":
+            with open_parquet(path) as file:
+                return (file.metadata.num_rows, file.metadata.num_columns) == (rows, columns)
+        array = map_npy(path)
+        return array.shape == (rows, columns) and array.offset + array.nbytes == path.stat().st_size
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def claim(folder: Path, run: Run) -> None:
+    """Make a folder that of a run, or find that it is.
+
+    Several processes may do so at once: the first one's record is kept whole, and all read it.
+
+    Raises:
+        FileExistsError: it is another run's, or has other files.
+        OSError: it cannot be made or written.
+    """
+    folder.mkdir(exist_ok=True)
+    record = folder / RECORD
+    # in this order: a file of another process that is seen here was made after its record
+    others = [name for name in os.listdir(folder) if not name.startswith(".")]
+    if not record.exists():
+        if others:
+            raise FileExistsError(
+                f"{folder}{os.sep}: has files, {others[0]} for one, but no {RECORD}: take an empty folder"
+            )
+        _record(record, run)
+    before = _read(record)
+    if before != run:
+        raise FileExistsError(f"{folder}{os.sep}: {_difference(before, run)}: take another folder")
+
+
+def _record(path: Path, run: Run) -> None:
+    """Write the record unless there is one, whole at once."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+    try:
+        temporary.write_text(json.dumps({"version": VERSION, **dataclasses.asdict(run)}, indent=1) + "\n")
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Run:
+    try:
+        said: dict[str, Any] = json.loads(path.read_text())
+        version = said.pop("version")
+        if version == VERSION:
+            return Run(**said)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: is not a whole record of samples ({error})") from error
+    raise ValueError(f"{path}: has format version {version}; this reads {VERSION}")
+
+
+def _difference(before: Run, now: Run) -> str:
+    """Both sides of what two runs do not have in common."""
+    names = [field.name for field in dataclasses.fields(Run)]
+    different = [name for name in names if getattr(before, name) != getattr(now, name)]
+    return f"was begun with {_said(before, different)}; this command has {_said(now, different)}"
+
+
+def _said(run: Run, names: list[str]) -> str:
+    texts = {"model": f"the model {run.model[:12]}", "rows_a_part": f"{run.rows_a_part} rows a part"}
+    return " and ".join(texts.get(name, f"--{name} {getattr(run, name)}") for name in names)
