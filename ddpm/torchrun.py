@@ -18,3 +18,12 @@ def rank_and_size() -> tuple[int, int]:
         said = " and ".join(f"{name}={text!r}" for name, text in zip(NAMES, texts, strict=True))
         raise ValueError(f"the environment has {said}; RANK must be from 0 to WORLD_SIZE - 1")
     return int(texts[0]), int(texts[1])
+
+
+def use_own_gpu() -> None:
+    """Compute on the GPU of this process's number on its machine, where there is one of that number."""
+    import torch
+
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if 0 < local < torch.cuda.device_count():
+        torch.cuda.set_device(local)

@@ -150,8 +150,10 @@ def train(
         if ranks is not None:
             stands = {"iteration": diffusion.iteration, "weights": digest(list(diffusion.parameters()))}
             processes.same(ranks, digests(named | stands), x0.device)
-        with progress_bar(steps, "train", "step", progress and run.writes) as bar, training_mode(diffusion.network):
-            bar.update(len(run.losses))
+        with (
+            progress_bar(steps, "train", "step", progress and run.writes, done=len(run.losses)) as bar,
+            training_mode(diffusion.network),
+        ):
             plain = _is_plain(diffusion, recipe, seen, unseen)
             if parts is None:
                 step = partial(host_step, diffusion, seen, recipe)

@@ -269,7 +269,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     assert main([str(argument) for argument in arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    match = re.fullmatch(r"ddpm: error: (.+)\n", captured.err)
+    match = re.fullmatch(r"ddpm(?: \(rank \d+\))?: error: (.+)\n", captured.err)
     assert match, captured.err
     return match[1]
 

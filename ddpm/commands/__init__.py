@@ -4,6 +4,7 @@ Modules that take long to import (torch, matplotlib, scipy, scikit-learn) are im
 them, so that `ddpm --help` is immediate.
 """
 
+import os
 import warnings
 from collections.abc import Sequence
 
@@ -14,7 +15,6 @@ from ddpm.commands.demo import demo
 from ddpm.commands.evaluate import evaluate
 from ddpm.commands.info import info
 from ddpm.commands.long_runs import Interrupted
-from ddpm.commands.output import rank
 from ddpm.commands.sample import sample
 from ddpm.commands.train import train
 
@@ -24,12 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What a user can set right is one line on stderr and code 2; anything else is a bug, with a traceback.
     """
+    rank = os.environ.get("RANK", "0")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
             return command.main(arguments, prog_name="ddpm", standalone_mode=False) or 0
     except Interrupted as stopped:
-        if rank() == 0:
+        if rank == "0":
             click.echo(f"ddpm: {stopped.message}", err=True)
         return stopped.code
     except click.Abort:
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, BackendUnavailable | RankLost):
             raise
         message = str(error)
-    place = f" (rank {rank()})" if rank() else ""
+    place = "" if rank == "0" else f" (rank {rank})"
     click.echo(f"ddpm{place}: error: {' '.join(message.split())}", err=True)
     return 2
 

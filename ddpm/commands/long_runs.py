@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ddpm.torchrun import NAMES, use_own_gpu
+
 if TYPE_CHECKING:
     from ddpm import Checkpoints
 
@@ -73,14 +75,12 @@ def interruptible() -> Iterator[None]:
 @contextlib.contextmanager
 def process_group(device_type: str) -> Iterator[None]:
     """Join the processes that torchrun has started, if it has."""
-    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+    if not all(name in os.environ for name in NAMES):
         yield
         return
-    import torch
     import torch.distributed as dist
 
-    if device_type == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    use_own_gpu()
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     yield
     dist.destroy_process_group()  # not after an error, when others may be gone

@@ -5,10 +5,7 @@ import sys
 
 import click
 
-
-def rank() -> int:
-    """Return the number of this process among those that torchrun has started; 0 where it is alone."""
-    return int(os.environ.get("RANK", 0)) if "WORLD_SIZE" in os.environ else 0
+from ddpm.torchrun import rank_and_size
 
 
 def say(text: object, once: bool = False) -> None:
@@ -16,7 +13,7 @@ def say(text: object, once: bool = False) -> None:
 
     Of several processes that would say the same, with `once` only the first does.
     """
-    if once and rank() > 0:
+    if once and rank_and_size()[0] > 0:
         return
     try:
         click.echo(text)

@@ -8,6 +8,7 @@ import click
 
 from ddpm.commands.options import Shard, backend_option, count, file, force_option, seed_option
 from ddpm.commands.output import say
+from ddpm.torchrun import rank_and_size, use_own_gpu
 
 
 @click.command()
@@ -47,9 +48,8 @@ def sample(model: Path, out: str, shard: tuple[int, int] | None, format: str | N
     shards, which can run at the same time, on one machine or many. The same command again goes on where one was
     stopped: it keeps the parts that are whole, or with --force writes them anew.
     """
-    from ddpm.torchrun import rank_and_size
-
     rank, size = rank_and_size()
+    use_own_gpu()
     if shard is None and not out.endswith(("/", os.sep)) and not Path(out).is_dir():
         if not Path(out).suffix:
             raise click.UsageError(

@@ -10,9 +10,10 @@ import click
 
 from ddpm.commands.long_runs import Period, checkpoint_of, checkpoints_for, interruptible, process_group
 from ddpm.commands.options import Widths, backend_option, columns_option, file, force_option, seed_option
-from ddpm.commands.output import rank, say
+from ddpm.commands.output import say
 from ddpm.commands.reading import read_table
 from ddpm.commands.tutorial import train_tutorial
+from ddpm.torchrun import rank_and_size
 
 SCORED = 1000  # rows of which the bound is shown after training
 RENAMED = {"lr": "learning_rate", "transform": "scaling"}  # options that the estimator calls so
@@ -94,7 +95,7 @@ def train(
     kept = checkpoints_for(out, checkpoint_every, resume, force)
     with process_group(device_type), interruptible(), _divergence_explained(options["lr"] or 1e-2):
         write, bound = (train_tutorial if tutorial else _train_table)(data, kept, **options)
-        if rank() > 0:
+        if rank_and_size()[0] > 0:
             return
         said = bound()
         write(out)
