@@ -1,9 +1,20 @@
 """Progress bars, for people: on a terminal, and nowhere else."""
 
 import sys
+import threading
 from typing import Any
 
 from tqdm import tqdm
+
+
+class Bar(tqdm):
+    """A bar that needs no other process and no thread.
+
+    tqdm's own lock is shared by all that were forked from one process: one that is killed would keep it for ever.
+    """
+
+    monitor_interval = 0
+    _lock = threading.RLock()
 
 
 def progress_bar(total: int, what: str, unit: str, shown: bool = True, done: int = 0) -> Any:
@@ -19,4 +30,5 @@ def progress_bar(total: int, what: str, unit: str, shown: bool = True, done: int
     stream = sys.stderr
     terminal = stream is not None and not stream.closed and stream.isatty()
     disable = not (shown and terminal)
-    return tqdm(total=total, desc=what, unit=unit, unit_scale=total >= 100_000, disable=disable, initial=done)
+    look = {"unit": unit, "unit_scale": total >= 100_000}
+    return Bar(total=total, desc=what, **look, disable=disable, initial=done, miniters=1)

@@ -55,9 +55,14 @@ class Ranks:
             while others and time.monotonic() < end:
                 others = [rank for rank in others if not self._store.check([f"{KEY}alive/{rank}"])]
                 time.sleep(0.1)
-            return ", ".join(self._store.get(f"{KEY}name/{rank}").decode() for rank in others) or "a connection"
+            return ", ".join(map(self._name, others)) or "a connection"
         except RuntimeError:  # the store has gone with the rank that had it
             return "rank 0"
+
+    def _name(self, rank: int) -> str:
+        key = f"{KEY}name/{rank}"
+        there = self._store.check([key])  # to get what is not there would be to wait for it
+        return self._store.get(key).decode() if there else f"rank {rank}"
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import multiprocessing
 import tempfile
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ def run(world: int, function: Callable[..., None], *arguments: Any) -> None:
     assert ended(start(world, function, *arguments)) == [0] * world
 
 
+def alone(function: Callable[..., None], *arguments: Any) -> None:
+    """Call `function` in a process of its own, which has one thread and no group, and wait until it has ended well."""
+    process = _context.Process(target=function, args=arguments)
+    process.start()
+    assert ended([process]) == [0]
+
+
 def ended(processes: list[BaseProcess]) -> list[int | None]:
     """Wait for processes and return their exit codes; those that do not end are killed."""
     for process in processes:
@@ -42,9 +50,16 @@ def ended(processes: list[BaseProcess]) -> list[int | None]:
     return [process.exitcode for process in processes]
 
 
-def _member(rank: int, world: int, store: Path, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def join(rank: int, world: int, store: Path, seconds: float = WAIT) -> None:
+    """Make this process one of a group; `store` is a file that all name and that is not there yet."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", store=dist.FileStore(str(store), world), rank=rank, world_size=world)
+    found = dist.FileStore(str(store), world)
+    wait = timedelta(seconds=seconds)
+    dist.init_process_group("gloo", store=found, rank=rank, world_size=world, timeout=wait)
+
+
+def _member(rank: int, world: int, store: Path, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    join(rank, world, store)
     try:
         function(*arguments)
     except BaseException:
