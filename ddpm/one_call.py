@@ -37,22 +37,29 @@ def one_call(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Calla
             diffusion.optimizer_state = {}
 
 
+def pair_of_steps(diffusion: Diffusion, recipe: Recipe) -> networks.MLPPair | None:
+    """Return the network as the backend's own steps hold it, every parameter once; None where it has none for it."""
+    pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
+    if not backend.has("training_step"):
+        return None
+    if not backend.holds(pair, "variational_bound", recipe.closed_form, recipe.draws is not None):
+        return None
+    parameters = {id(p) for p in diffusion.network.parameters()}
+    if parameters != {id(p) for p in pair.tensors} or len(pair.tensors) != len(parameters):
+        return None
+    return pair if all(map(accumulates_plainly, pair.tensors)) else None
+
+
 def _prepare(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> tuple[Steps, dict[str, dict[str, Tensor]]] | None:
     """Return the backend's own training step, where it has one and holds the network, and the state that it updates.
 
     The network is looked at only now. An optimizer of torch's is not made: its first one imports torch's compiler,
     which takes a second.
     """
-    pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
-    if not backend.has("training_step"):
-        return None
-    if not backend.holds(pair, "variational_bound", recipe.closed_form, recipe.draws is not None):
+    pair = pair_of_steps(diffusion, recipe)
+    if pair is None:
         return None
     names = {id(p): name for name, p in diffusion.network.named_parameters()}
-    if names.keys() != {id(p) for p in pair.tensors} or len(pair.tensors) != len(names):
-        return None
-    if not all(map(accumulates_plainly, pair.tensors)):
-        return None
     state = {}
     for p in pair.tensors:
         name = names[id(p)]
@@ -72,7 +79,7 @@ def _prepare(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> tuple[Steps, d
         condition=seen.condition,
         rows=seen.order(recipe),
         max_grad_norm=recipe.max_grad_norm,
-        backend=backend.name,
+        backend=diffusion.backend,
     )
     for p in pair.tensors:
         p.grad = None

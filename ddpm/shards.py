@@ -5,19 +5,24 @@ shards, and each adds them in the same tree: the weights are the same bits on an
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ddpm.batches import Batches, Rows
 from ddpm.diffusion import Diffusion
+from ddpm.one_call import pair_of_steps
 from ddpm.optimizer import HostAdamW
 from ddpm.ranks import Ranks
 from ddpm.recipe import Recipe
 from ddpm.steps import Step, at_random, seeded
 from ddpm.stop import Stop
+from kernels.networks import MLPPair
+from kernels.training_step import gradients_of_steps
 
 SHARDS = 64  # where nobody says how many: enough for as many ranks, and for eight each has eight
 
@@ -89,46 +94,70 @@ def sharded_step(
     The loss is the mean of the shards' losses, each weighted with its share of all rows. The ranks agree at every step
     on whether to stop after it.
     """
-    device, optimizer = seen.x0.device, HostAdamW(diffusion, recipe)
-    trained = [p for p in diffusion.parameters() if p.requires_grad]
-    parts = [_part(diffusion, seen, recipe, shards[i]) for i in own(len(shards), ranks)]
+    device, dtype, optimizer = seen.x0.device, seen.x0.dtype, HostAdamW(diffusion, recipe)
+    pair = pair_of_steps(diffusion, recipe)
+    trained = [p for p in diffusion.parameters() if p.requires_grad] if pair is None else pair.tensors
+    sizes = [*(p.numel() for p in trained), 1]
+    find = partial(_by_autograd, trained) if pair is None else partial(_by_kernel, pair)
+    parts = [find(diffusion, seen.at(shards[i].slice), recipe, shards[i]) for i in own(len(shards), ranks)]
+    found = torch.zeros((len(parts), sum(sizes) + 1), dtype=dtype, device=device)  # and the wish to stop
     weights = torch.tensor([len(shard.rows) / len(seen.x0) for shard in shards], dtype=torch.float64, device=device)
 
     def step(iteration: int) -> float:
-        wanted = torch.tensor([float(stop.wanted())], dtype=seen.x0.dtype, device=device)
-        found = []
-        for part in parts:
-            optimizer.zero_grad()
-            loss = part(iteration)
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
-            found.append(torch.cat([*(g.reshape(-1) for g in gradients), loss.reshape(1), wanted]))
-        every = gather(torch.stack(found), len(shards), ranks)
+        optimizer.zero_grad()
+        for out, part in zip(found, parts, strict=True):
+            part(out[:-1], iteration)
+        found[:, -1] = float(stop.wanted())
+        every = gather(found, len(shards), ranks)
         stop.agreed = int(every[:, -1].max())
-        *gradients, loss = tree_sum(weights[:, None] * every[:, :-1]).split([*(p.numel() for p in trained), 1])
-        for p, gradient in zip(trained, gradients, strict=True):
-            p.grad = gradient.view(p.shape).to(p.dtype)
-        if torch.isfinite(loss):
+        *gradients, loss = tree_sum(weights[:, None] * every[:, :-1]).split(sizes)
+        value = loss.item()
+        if math.isfinite(value):
+            for p, gradient in zip(trained, gradients, strict=True):
+                p.grad = gradient.view(p.shape).to(p.dtype)
             optimizer.clip_and_step(iteration)
-        return loss.item()
+        return value
 
     with one_thread():
         yield step
 
 
-def _part(diffusion: Diffusion, seen: Rows, recipe: Recipe, shard: Shard) -> Callable[[int], Tensor]:
-    """Return iteration -> the loss of a shard's rows of its batch, whose gradients are then in the parameters."""
-    rows = seen.at(shard.slice)
-    draws, device = at_random(diffusion), seen.x0.device
-    order = None
-    if len(shard.places) < len(shard.rows):
-        order = Batches(len(shard.rows), len(shard.places), recipe.seed, first=shard.rows.start).rows
+Find = Callable[[Tensor, int], None]  # writes the gradients and the loss of a shard in an iteration to a row
 
-    def loss(iteration: int) -> Tensor:
+
+def _by_kernel(pair: MLPPair, diffusion: Diffusion, rows: Rows, recipe: Recipe, shard: Shard) -> Find:
+    return gradients_of_steps(
+        *(pair, rows.x0, diffusion.schedule.betas),
+        seed=recipe.seed,
+        first=shard.places.start,
+        closed_form=recipe.closed_form,
+        draws=recipe.draws,
+        condition=rows.condition,
+        rows=_order(shard, recipe),
+        backend=diffusion.backend,
+    )
+
+
+def _by_autograd(trained: Sequence[Tensor], diffusion: Diffusion, rows: Rows, recipe: Recipe, shard: Shard) -> Find:
+    draws, device, order = at_random(diffusion), rows.x0.device, _order(shard, recipe)
+
+    def find(out: Tensor, iteration: int) -> None:
+        for p in trained:
+            p.grad = None
         batch = rows if order is None else rows.at(order(iteration).to(device))
         with seeded(recipe.seed, iteration, device, shard.index) if draws else contextlib.nullcontext():
-            return batch.backward(diffusion, recipe, iteration, first=shard.places.start)
+            loss = batch.backward(diffusion, recipe, iteration, first=shard.places.start)
+        gradients = (torch.zeros_like(p) if p.grad is None else p.grad for p in trained)
+        torch.cat([*(gradient.reshape(-1) for gradient in gradients), loss.reshape(1)], out=out)
 
-    return loss
+    return find
+
+
+def _order(shard: Shard, recipe: Recipe) -> Callable[[int], Tensor] | None:
+    """Return iteration -> the rows of a shard that a batch has; None is all."""
+    if len(shard.places) == len(shard.rows):
+        return None
+    return Batches(len(shard.rows), len(shard.places), recipe.seed, first=shard.rows.start).rows
 
 
 @contextlib.contextmanager

@@ -85,6 +85,60 @@ def training_step(
     Raises:
         TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available or has no such kernel.
     """
+    find = gradients_of_steps(
+        *(pair, x0, betas),
+        seed=seed,
+        closed_form=closed_form,
+        draws=draws,
+        condition=condition,
+        rows=rows,
+        backend=backend,
+    )
+    _check_state(pair, adamw)
+    chosen = backends.choose(backend, x0.device.type, x0.dtype)
+    updates = chosen.implementation("training_step").updates(pair, adamw)
+    found = x0.new_empty(sum(w.numel() for w in pair.tensors) + 1)
+    gradients, bound = found[:-1], found[-1]
+
+    def run(iteration: int, lr: float) -> float:
+        find(found, iteration)
+        value = bound.item()
+        if math.isfinite(value):
+            if max_grad_norm is not None:  # as torch.nn.utils.clip_grad_norm_
+                gradients.mul_((max_grad_norm / (torch.linalg.vector_norm(gradients) + 1e-6)).clamp(max=1.0))
+            if not updates.update(gradients, lr):
+                raise FloatingPointError(f"the weights are not finite after the update of iteration {iteration}")
+        return value
+
+    return Steps(run, updates.done)
+
+
+def gradients_of_steps(
+    pair: MLPPair,
+    x0: Tensor,
+    betas: Tensor,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    closed_form: bool = False,
+    draws: int | None = None,
+    condition: Tensor | None = None,
+    rows: Callable[[int], Tensor] | None = None,
+    backend: str | None = None,
+) -> Callable[[Tensor, int], None]:
+    """Prepare the bounds of steps and their gradients.
+
+    Args:
+        first: the noise stream's index of the first row that a step uses.
+        others: as in training_step.
+
+    Returns:
+        What takes `out`, [P + 1] in the dtype of the network, and an iteration, and writes the gradient of every tensor
+        of the pair to `out`, flat and in their order, and then the bound.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available or has no such kernel.
+    """
     arguments.points("x0", x0)
     schedules.check(betas, False)
     if x0.requires_grad:
@@ -95,31 +149,20 @@ def training_step(
         raise ValueError(f"x0 must have shape [N, {pair.dim}], the network's dim; got {list(x0.shape)}")
     pair.check_steps(len(betas))
     networks.check_condition(pair.condition_dim, condition, len(x0))
-    _check_state(pair, adamw)
-    place = Place(seed).checked(len(x0), x0.device)
-    updates = chosen.implementation("training_step").updates(pair, adamw)
+    place = Place(seed, first=first).checked(len(x0), x0.device)
     find = chosen.implementation("variational_bound").prepare(pair, betas, closed_form, draws)
-    found = x0.new_empty(sum(w.numel() for w in pair.tensors) + 1)
-    gradients, bound = found[:-1], found[-1]
     x0 = x0.resolve_neg().contiguous()
     if condition is not None:
         condition = condition.detach().to(x0).resolve_neg().contiguous()
 
-    def run(iteration: int, lr: float) -> float:
+    def gradients(out: Tensor, iteration: int) -> None:
         x, c = x0, condition
         if rows is not None:
             used = rows(iteration)
             x, c = x0.index_select(0, used), None if condition is None else condition.index_select(0, used)
-        find(found, x, place._replace(step=iteration), c)
-        value = bound.item()
-        if math.isfinite(value):
-            if max_grad_norm is not None:  # as torch.nn.utils.clip_grad_norm_
-                gradients.mul_((max_grad_norm / (torch.linalg.vector_norm(gradients) + 1e-6)).clamp(max=1.0))
-            if not updates.update(gradients, lr):
-                raise FloatingPointError(f"the weights are not finite after the update of iteration {iteration}")
-        return value
+        find(out, x, place._replace(step=iteration), c)
 
-    return Steps(run, updates.done)
+    return gradients
 
 
 def _check_state(pair: MLPPair, adamw: AdamW) -> None:
