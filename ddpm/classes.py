@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ddpm.batches import GROUP, permutation
 from kernels.constants import CLASSES
+from kernels.reference.noise import MASK
 
 MOST = 1000  # classes
 SHOWN = 10  # classes in a message
@@ -69,7 +70,7 @@ def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray
     rows = int(counts.sum())
     ends, parts = np.cumsum(counts), []
     for block in range(first // rows, (first + count - 1) // rows + 1):
-        order = permutation(rows, seed, block, CLASSES).numpy()
+        order = permutation(rows, seed, block & MASK, CLASSES, part=block >> 32).numpy()
         low, high = max(first - block * rows, 0), min(first + count - block * rows, rows)
         parts.append(np.searchsorted(ends, order[low:high], side="right"))
     return np.concatenate(parts)
