@@ -96,8 +96,9 @@ def test_std_at_its_floor(backend: str, dim: int, hidden: int, steps: int) -> No
 
 @pytest.mark.parametrize("backend", oracle.FUSED)
 @pytest.mark.parametrize(("dim", "hidden", "steps"), oracle.sizes("DHT", [(1, 4, 250), (5, 7, 37)]))
-def test_a_call_may_cross_2_to_the_32(backend: str, dim: int, hidden: int, steps: int) -> None:
-    assert_equal(backend, dim, hidden, 23, steps, first=2**32 - 17)
+@pytest.mark.parametrize("first", [2**32 - 17, 2**48 - 23])
+def test_an_index_has_48_bits(backend: str, dim: int, hidden: int, steps: int, first: int) -> None:
+    assert_equal(backend, dim, hidden, 23, steps, first=first)
 
 
 def test_several_tiles_of_time() -> None:

@@ -11,10 +11,10 @@ Limits, compiled for sm_90 without spills: instructions of a warp for a (sample,
 multiply-adds alone need:
 
     D     H    registers    instructions    multiply-adds
-    1    64       125             92              28
-    4    64       197            291              76
-    8    16       222            197              35
-    8    64       250            588             140
+    1    64       127             92              28
+    4    64       173            297              76
+    8    16       225            197              35
+    8    64       254            588             140
 
 The rest are sums over lanes, ten instructions each, and additions within a lane: tl.sum knows no multiply-add. An H100
 issues 132 * 4 warp instructions a cycle.
