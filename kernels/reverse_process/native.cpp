@@ -48,13 +48,13 @@ struct State {
         if (p.network[k].layers[i].hidden > widest) widest = p.network[k].layers[i].hidden;
     x = s.take<float>(p.inputs() * SAMPLES);
     eps = s.take<float>(p.dim * STEPS_DRAWN * SAMPLES);
-    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));
     float *outputs = s.take<float>(2 * p.dim * SAMPLES);
     for (int k = 0; k < 2; k++) {
       hidden[k] = s.take<float>(widest * SAMPLES);
       if (k < p.networks) bias[k] = s.take<float>(p.network[k].layers[0].hidden);
       output[k] = outputs + k * p.dim * SAMPLES;
     }
+    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));  // last: their odd size would move the rows within a page
   }
 };
 

@@ -49,7 +49,6 @@ struct Tape {
     terms = s.take<float>(BLOCK);  // of four steps; of all; and what that sum has lost to rounding
     total = s.take<float>(BLOCK);
     lost = s.take<float>(BLOCK);
-    counters = s.take<Counter>(dim * (BLOCK / LANES));
     eps = s.take<float>(dim * COLUMNS);
     features = s.take<float>((dim + 2) * COLUMNS);  // x, t / (T + 1) and 1
     std = s.take<float>(dim * COLUMNS);
@@ -63,6 +62,7 @@ struct Tape {
       first_layer[k] = s.take<float>(first + last);  // a [x, t, 1]^T, then [h, 1] g^T
       last_layer[k] = first_layer[k] + first;
     }
+    counters = s.take<Counter>(dim * (BLOCK / LANES));  // last: their odd size would move the rows within a page
   }
 };
 
