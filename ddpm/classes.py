@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ddpm.batches import GROUP, permutation
 from kernels.constants import CLASSES
+from kernels.reference.noise import MASK
 
 MOST = 1000  # classes
 SHOWN = 10  # classes in a message
@@ -78,7 +79,7 @@ def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray
 @functools.lru_cache(maxsize=2)  # of many rows, one call after the other needs the same
 def _order(rows: int, seed: int, block: int) -> NDArray[np.int64]:
     """The order of a block of samples; a word of the counter holds 32 bits of its number."""
-    found: NDArray[np.int64] = permutation(rows, seed, block % 2**32, CLASSES, block >> 32).numpy()
+    found: NDArray[np.int64] = permutation(rows, seed, block & MASK, CLASSES, part=block >> 32).numpy()
     return found
 
 

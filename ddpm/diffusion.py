@@ -191,8 +191,8 @@ class Diffusion(nn.Module):
         """`count` samples, [count, D], or with `history` every state from x_T to x_0, [T+1, count, D].
 
         On one backend, device and number of threads a sample depends on (seed, its index) alone: sample(1000)[500:]
-        equals sample(500, first=500) bit for bit (a network that is called must promise that too). `condition` is
-        [count, C], for a network that is conditioned.
+        equals sample(500, first=500) bit for bit (a network that is called must promise that too). first + count is at
+        most 2^48. `condition` is [count, C], for a network that is conditioned.
         """
         return reverse_process(
             self.network,

@@ -19,7 +19,7 @@ from ddpm.defaults import Defaults
 from ddpm.likelihood import log_likelihood
 from ddpm.tables import Array, Table, as_array
 from kernels import arguments
-from kernels.place import SAMPLES
+from kernels.place import MOST_SAMPLES
 
 Auto = Literal["auto"]
 
@@ -223,7 +223,7 @@ class DDPM(DensityMixin, BaseEstimator):
         ----------
         n_samples : int, default=1
         first : int, default=0
-            Index of the first row.
+            Index of the first row; first + n_samples is at most 2^48.
         y : array of shape (n_samples,), default=None
             The classes, where `fit` got some; None draws them at their shares: n of them that begin at a multiple of n,
             the number of rows that `fit` got, have as many of each as these.
@@ -238,8 +238,8 @@ class DDPM(DensityMixin, BaseEstimator):
             Where `fit` got classes.
         """
         check_is_fitted(self)
-        n_samples = arguments.integer("n_samples", n_samples, 1, 2**32)
-        first = arguments.integer("first", first, 0, SAMPLES - n_samples)
+        n_samples = arguments.integer("n_samples", n_samples, 1, MOST_SAMPLES)
+        first = arguments.integer("first", first, 0, MOST_SAMPLES - n_samples)
         random_state = arguments.integer("random_state", random_state, -(2**63), 2**64 - 1)
         condition = classes = None
         if hasattr(self, "classes_"):

@@ -34,7 +34,7 @@ def sample(model: Any, count: int, first: int = 0, seed: int = 0) -> Any:
     An array [count, D], or a DataFrame where that had names or classes.
 
     Raises:
-        ValueError: they are not finite.
+        ValueError: they are not finite, or first + count is above 2^48.
     """
     if isinstance(model, Diffusion):
         points = model.sample(count, seed=seed, first=first).detach().cpu().numpy()

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from kernels import arguments
+from kernels.variational_bound.drawn import MOST_DRAWS
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Recipe:
         arguments.integer("seed", self.seed, -(2**63), 2**64 - 1)
         arguments.integer("warmup_steps", self.warmup_steps, 0, 2**32 - 1)
         arguments.integer("validate_every", self.validate_every, 1, 2**32 - 1)
-        for name, most in (("batch_size", 2**32 - 1), ("draws", 2**24), ("cosine_steps", 2**32 - 1), ("shards", 2**20)):
+        limits = {"batch_size": 2**32 - 1, "draws": MOST_DRAWS, "cosine_steps": 2**32 - 1, "shards": 2**20}
+        for name, most in limits.items():
             if (value := getattr(self, name)) is not None:
                 arguments.integer(name, value, 1, most)
         for name in ("lr", "weight_decay"):

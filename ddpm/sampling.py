@@ -11,7 +11,7 @@ from ddpm.files import check_output
 from ddpm.progress import progress_bar
 from ddpm.sample_parts import FORMATS, Run, is_whole
 from kernels import arguments
-from kernels.place import SAMPLES
+from kernels.place import MOST_SAMPLES
 
 # 2^24 numbers are 134 MB: a few copies fit anywhere. Of few columns 2^20 rows, which take from a second to a minute to
 # draw: that much a kill loses, and 10^10 rows are some ten thousand files.
@@ -100,7 +100,7 @@ def sample_to_folder(
     """
     folder = Path(folder)
     samples, seed = _checked(count, first), arguments.integer("seed", seed, -(2**63), 2**64 - 1)
-    n = arguments.integer("shard[1]", shard[1], 1, SAMPLES)
+    n = arguments.integer("shard[1]", shard[1], 1, MOST_SAMPLES)
     i = arguments.integer("shard[0]", shard[0], 1, n)
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {format!r}")
@@ -126,9 +126,9 @@ def sample_to_folder(
 
 def _checked(count: int, first: int) -> range:
     """The indices of the samples."""
-    count = arguments.integer("count", count, 1, SAMPLES)
-    first = arguments.integer("first", first, 0, SAMPLES)
-    if first + count > SAMPLES:
+    count = arguments.integer("count", count, 1, MOST_SAMPLES)
+    first = arguments.integer("first", first, 0, MOST_SAMPLES)
+    if first + count > MOST_SAMPLES:
         raise ValueError(f"first and count reach {first + count}; there are 2^48 samples")
     return range(first, first + count)
 

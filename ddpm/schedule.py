@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 
 from kernels import arguments, schedules
+from kernels.place import MOST_STEPS
 
 
 class Schedule:
     """Variances beta_1 ... beta_T of q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t)  (Ho 2020, Eq. 2).
 
     Attributes:
-        betas: [T] float64 on the CPU, each in (0, 1). Never changed in place: kernels cache what follows from it.
+        betas: [T] float64 on the CPU, each in (0, 1), T at most 2^18. Never changed in place: kernels cache what
+            follows from it.
     """
 
     def __init__(self, betas: Tensor) -> None:
-        arguments.schedule(betas)
+        schedules.check_betas(betas)
         self.betas = betas.detach().double().cpu().clone()
 
     @property
@@ -37,7 +39,7 @@ class Schedule:
         """Any betas [T] of a floating dtype.
 
         Raises:
-            TypeError, ValueError: not a float tensor of shape [T] with T >= 1 and values in (0, 1).
+            TypeError, ValueError: not a float tensor of shape [T] with T from 1 to 2^18 and values in (0, 1).
         """
         return cls(betas)
 
@@ -49,7 +51,7 @@ class Schedule:
     @classmethod
     def linear(cls, steps: int, beta_start: float, beta_end: float) -> "Schedule":
         """Evenly spaced betas (Ho 2020, section 4)."""
-        steps = arguments.integer("steps", steps, 1, 2**34)
+        steps = arguments.integer("steps", steps, 1, MOST_STEPS)
         for name, beta in (("beta_start", beta_start), ("beta_end", beta_end)):
             if not 0 < beta < 1:
                 raise ValueError(f"{name} must lie in (0, 1); got {beta}")
@@ -58,7 +60,7 @@ class Schedule:
     @classmethod
     def cosine(cls, steps: int) -> "Schedule":
         """Nichol and Dhariwal 2021, Eq. 17, with their offset of 0.008 and betas of at most 0.999."""
-        steps = arguments.integer("steps", steps, 1, 2**34)
+        steps = arguments.integer("steps", steps, 1, MOST_STEPS)
         t = torch.arange(steps + 1, dtype=torch.float64) / steps
         alpha_bar = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
         return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))
@@ -69,7 +71,7 @@ class Schedule:
 
         The default begins with a noise of 0.011 of the data's standard deviation and ends with 0.05 of the data left.
         """
-        steps = arguments.integer("steps", steps, 1, 2**34)
+        steps = arguments.integer("steps", steps, 1, MOST_STEPS)
         for name, value in (("log_snr_start", log_snr_start), ("log_snr_end", log_snr_end)):
             if not math.isfinite(value):
                 raise ValueError(f"{name} must be finite; got {value}")

@@ -76,13 +76,3 @@ def elements(tensors: dict[str, Tensor]) -> None:
                 raise ValueError(
                     f"{name} must have the {what} of {first_name}, {getattr(first, what)}; got {getattr(x, what)}"
                 )
-
-
-def schedule(betas: object) -> None:
-    """Raise unless `betas` is a float [T] tensor with T >= 1 and every beta in (0, 1)."""
-    floating("betas", betas)
-    assert isinstance(betas, Tensor)
-    if betas.dim() != 1 or len(betas) == 0:
-        raise ValueError(f"betas must have shape [T] with T >= 1; got {list(betas.shape)}")
-    if not bool(((betas > 0) & (betas < 1)).all()):
-        raise ValueError(f"betas must lie in (0, 1); got values from {float(betas.min())} to {float(betas.max())}")

@@ -11,8 +11,20 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from kernels import arguments
+from kernels.place import MOST_STEPS
 
 T = TypeVar("T")
+
+
+def check_betas(betas: object) -> None:
+    """Raise unless `betas` is a float [T] tensor with T from 1 to MOST_STEPS and every beta in (0, 1)."""
+    arguments.floating("betas", betas)
+    assert isinstance(betas, Tensor)
+    if betas.dim() != 1 or len(betas) == 0:
+        raise ValueError(f"betas must have shape [T] with T >= 1; got {list(betas.shape)}")
+    arguments.integer("T, the length of betas,", len(betas), 1, MOST_STEPS)
+    if not bool(((betas > 0) & (betas < 1)).all()):
+        raise ValueError(f"betas must lie in (0, 1); got values from {float(betas.min())} to {float(betas.max())}")
 
 
 def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tensor, torch.device], T]:
@@ -22,7 +34,7 @@ def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tens
     afterwards.
 
     Raises:
-        TypeError, ValueError: betas are not a float tensor of shape [T] with T >= 1 and values in (0, 1).
+        TypeError, ValueError: betas are not a float tensor of shape [T] with T from 1 to 2^18 and values in (0, 1).
     """
     kept = WeakTensorKeyDictionary()
     lock = threading.RLock()  # what a thread has been given must not be replaced by what another has computed
@@ -35,7 +47,7 @@ def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tens
         with lock:
             per_device = kept.get(betas) if isinstance(betas, Tensor) else None
             if per_device is None:
-                arguments.schedule(betas)
+                check_betas(betas)
                 per_device = kept[betas] = {}
             if device not in per_device:
                 per_device[device] = compute(betas, device)
@@ -50,7 +62,7 @@ def _accept(betas: Tensor, device: torch.device) -> None:
 
 
 def check(betas: Tensor, differentiable: bool) -> None:
-    """Raise unless `betas` is a schedule: a float tensor of shape [T] with T >= 1 and values in (0, 1).
+    """Raise unless `betas` is a schedule: a float tensor of shape [T] with T from 1 to 2^18 and values in (0, 1).
 
     It may require a gradient only where the backend is `differentiable` in it.
     """

@@ -44,7 +44,7 @@ static void digest(int dim, int hidden, int64_t count, int64_t steps) {
   for (const auto &tensor : tensors) weights.push_back(tensor.data());
   const int widths[] = {hidden, hidden}, depths[] = {1, 1}, two = 2;
 
-  normal(noise.data(), count, dim, steps, seed, 7, 100, 3, 2);
+  normal(noise.data(), count, dim, steps, seed, 7, (INT64_C(1) << 40) - 1, 3, 2);
   print("noise", noise);
   memcpy(trajectory.data(), x0.data(), size * sizeof(float));
   forward_process(trajectory.data(), count, dim, steps, scale.data(), noise_scale.data(), seed, 3, 5, 2);

@@ -35,8 +35,9 @@ def found(diffusion: ddpm.Diffusion, x0: Tensor, **options: object) -> list[Tens
 
 @pytest.mark.parametrize("backend", oracle.FUSED)
 @pytest.mark.parametrize("closed_form", [False, True], ids=["sampled", "closed form"])
-def test_equality(backend: str, closed_form: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    x0, options = oracle.points(50, 2), {"step": 3, "first": 7, "closed_form": closed_form, "draws": 3}
+@pytest.mark.parametrize("first", [7, 2**32 - 7])
+def test_equality(backend: str, closed_form: bool, first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x0, options = oracle.points(50, 2), {"step": 3, "first": first, "closed_form": closed_form, "draws": 3}
     exact = found(model("reference").double(), x0.double(), **options)
     single = found(model("reference"), x0, **options)
     oracle.assert_as_exact(found(model(backend), x0, **options), single, exact, ALLOWANCE)
@@ -98,7 +99,7 @@ def test_the_noise_is_of_no_other_purpose() -> None:
 
 
 def test_bad_draws_are_named() -> None:
-    for draws, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
+    for draws, error in ((0, ValueError), (2**17 + 1, ValueError), (2.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match="draws must be"):
             model("vectorized").loss(oracle.points(5, 2), draws=draws)
 

@@ -98,6 +98,9 @@ def test_a_sample_depends_on_its_index() -> None:
     model = ddpm.DDPM(**SMALL).fit(rows())
     whole = model.sample(50)
     np.testing.assert_allclose(model.sample(20, first=30), whole[30:], rtol=1e-6)
+    across = model.sample(50, first=2**32 - 30)
+    np.testing.assert_allclose(model.sample(20, first=2**32), across[30:], rtol=1e-6)
+    assert not np.allclose(across[30:], whole[:20])
     assert not np.allclose(model.sample(50, random_state=1), whole)
 
 
@@ -116,11 +119,11 @@ def classes(count: int = 60) -> tuple[Any, Any]:
 def test_classes_are_drawn_at_their_shares() -> None:
     x, y = classes(61)
     model = ddpm.DDPM(**SMALL).fit(x, y)
-    for first in (0, 61, 122):
+    for first in (0, 61, 122, 61 * 2**32, 61 * (2**48 // 61 - 1)):
         drawn = model.sample(61, first=first)[1]
         assert sorted(drawn) == sorted(y)
-    orders = [tuple(model.sample(61, first=first)[1]) for first in (0, 61)]
-    assert orders[0] != orders[1]
+    orders = {tuple(model.sample(61, first=first)[1]) for first in (0, 61, 61 * 2**32, 61 * 2**33)}
+    assert len(orders) == 4
     whole, parts = model.sample(100)[1], [model.sample(n, first=f)[1] for n, f in ((30, 0), (70, 30))]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     samples, given = model.sample(5, y=["virginica"] * 5)
@@ -315,6 +318,8 @@ def test_bad_requests_of_a_model_are_named() -> None:
         model.sample(2, y=["rose", "setosa"])
     with pytest.raises(ValueError, match="y must be None: fit got no classes"):
         plain.sample(2, y=["setosa", "setosa"])
+    with pytest.raises(ValueError, match="first must be from 0 to 281474976710654; got 281474976710655"):
+        model.sample(2, first=2**48 - 1)
     with pytest.raises(ValueError, match="n_samples must be from 1"):
         plain.sample(0)
 

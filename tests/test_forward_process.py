@@ -46,11 +46,13 @@ def test_equality(backend: str, dim: int, count: int, steps: int) -> None:
 
 
 @pytest.mark.triton
-def test_triton_sample_depends_on_its_index_alone() -> None:
+@pytest.mark.parametrize("start", [0, 2**32 - 127])
+def test_triton_sample_depends_on_its_index_alone(start: int) -> None:
     x0, betas = oracle.points(300, 1).to(oracle.device("triton")), oracle.betas("cosine", 37)
-    whole = forward_process(x0, betas, backend="triton")
+    whole = forward_process(x0, betas, first=start, backend="triton")
     for first in (1, 127, 128, 299):
-        assert torch.equal(whole[:, first:], forward_process(x0[first:], betas, first=first, backend="triton")), first
+        part = forward_process(x0[first:], betas, first=start + first, backend="triton")
+        assert torch.equal(whole[:, first:], part), first
 
 
 @pytest.mark.parametrize("name", oracle.SCHEDULES)
@@ -78,12 +80,13 @@ def test_reference_takes_any_dtype_and_its_own_noise() -> None:
     assert not torch.equal(*drawn)
 
 
+@pytest.mark.parametrize("start", [0, 2**32 - 500])
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
-def test_a_sample_depends_on_its_index_alone(backend: str) -> None:
+def test_a_sample_depends_on_its_index_alone(backend: str, start: int) -> None:
     x0, betas = oracle.points(1100, 1), oracle.betas("cosine", 250)
-    whole = forward_process(x0, betas, backend=backend)
+    whole = forward_process(x0, betas, first=start, backend=backend)
     for first in (1, 500, 1023, 1024, 1025):
-        part = forward_process(x0[first:], betas, first=first, backend=backend)
+        part = forward_process(x0[first:], betas, first=start + first, backend=backend)
         assert torch.equal(whole[:, first:], part), first
 
 
@@ -96,6 +99,7 @@ def test_a_sample_depends_on_its_index_alone(backend: str) -> None:
         (torch.zeros(3, 1).double(), torch.full((3,), 0.1), TypeError, "x0 must be float32 for backend 'vectorized'"),
         (torch.zeros(3, 1).int(), torch.full((3,), 0.1), TypeError, "x0 must have a floating dtype; got torch.int32"),
         (torch.tensor([[1.0], [torch.nan]]), torch.full((3,), 0.1), ValueError, "x0 must be finite; 1 of"),
+        (torch.zeros(3, 1), torch.full((2**18 + 1,), 0.1), ValueError, "T, the length of betas, must be .*got 262145"),
         (torch.zeros(3, 1), torch.zeros(0), ValueError, r"betas must have shape \[T\] with T >= 1; got \[0\]"),
         (torch.zeros(3, 1), torch.full((3, 1), 0.1), ValueError, r"betas must have shape \[T\]"),
         (torch.zeros(3, 1), torch.tensor([0.1, 1.0]), ValueError, r"betas must lie in \(0, 1\); got values from 0\.1"),

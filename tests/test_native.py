@@ -54,7 +54,7 @@ def networks(dim: int, hidden: int, steps: int) -> list[MLPPair]:
 def results(dim: int, hidden: int, count: int, steps: int) -> Iterator[Tensor]:
     """The results of all six ops, those of the bound and of sampling for several networks."""
     betas, x0, pair = oracle.betas("linear", steps), oracle.points(count, dim), oracle.pair(oracle.weights(dim, hidden))
-    at = {"seed": -(2**62) - 5, "first": 2**32 - count, "backend": "native"}
+    at = {"seed": -(2**62) - 5, "first": 2**32 - count // 2, "backend": "native"}
     yield noise.normal(count, dim, steps, step=7, stream=noise.DATA, **at)
     yield forward_process(x0, betas, step=3, **at)
     yield reverse_process(pair, steps, count, history=True, **at)

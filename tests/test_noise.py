@@ -14,6 +14,7 @@ from torch import Tensor
 from kernels import noise
 from kernels.constants import signed
 from kernels.reference import noise as reference
+from kernels.reverse_step import reverse_step
 from kernels.vectorized import noise as vectorized
 
 MASK = 0xFFFFFFFF
@@ -73,35 +74,41 @@ def test_words_in_triton() -> None:
     assert words.T.tolist() == [plain_words(counter, key) for *counter, key0, key1 in numbers for key in [[key0, key1]]]
 
 
+def exact_four(counter: list[int], seed: int) -> np.ndarray:
+    """The normals of a counter on Python's integers and NumPy's float64."""
+    words = np.array(plain_words(counter, [seed & MASK, (seed >> 32) & MASK]), dtype=np.float64)
+    radius = np.sqrt(-2 * np.log((words[::2] + 0.5) / 2**32))
+    angle = 2 * np.pi * words[1::2] / 2**32
+    return np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1).ravel()
+
+
 def exact_normals(count: int, dim: int, steps: int, *, seed: int, step: int, first: int, stream: int) -> np.ndarray:
-    """Section by section as the stream is defined, on Python's integers and NumPy's float64: [steps, count, dim]."""
+    """Section by section as the stream is defined: [steps, count, dim]."""
     out = np.empty((steps, count, dim))
-    key = [seed & MASK, (seed >> 32) & MASK]
-    for n, d, k in itertools.product(range(count), range(dim), range(-(-steps // 4))):
-        words = np.array(plain_words([first + n, k, step, stream << 24 | d], key), dtype=np.float64)
-        radius = np.sqrt(-2 * np.log((words[::2] + 0.5) / 2**32))
-        angle = 2 * np.pi * words[1::2] / 2**32
-        four = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1).ravel()
-        out[4 * k : 4 * k + 4, n, d] = four[: steps - 4 * k]
+    for n, d, k in itertools.product(range(first, first + count), range(dim), range(-(-steps // 4))):
+        four = exact_four([n % 2**32, n // 2**32 * 2**16 + k, step, stream << 24 | d], seed)
+        out[4 * k : 4 * k + 4, n - first, d] = four[: steps - 4 * k]
     return out
 
 
 # The reference rounds once. The others round in the logarithm, the root, the angle, the polynomial and the product.
-@pytest.mark.parametrize(
-    ("backend", "most"),
-    [
-        ("reference", 0.5001),
-        ("vectorized", 6),
-        ("compiled", 6),
-        pytest.param("triton", 6, marks=pytest.mark.triton),
-    ],
-)
+ULPS = [
+    ("reference", 0.5001),
+    ("vectorized", 6),
+    ("compiled", 6),
+    ("native", 6),
+    pytest.param("triton", 6, marks=pytest.mark.triton),
+]
+
+
+@pytest.mark.parametrize(("backend", "most"), ULPS)
 @pytest.mark.parametrize(
     "place",
     [
         {"seed": 0, "step": 0, "first": 0, "stream": noise.FORWARD},
         {"seed": 2**63 + 12345678901, "step": 999, "first": 1020, "stream": noise.REVERSE},
         {"seed": -1, "step": 2**32 - 1, "first": 2**32 - 40, "stream": noise.DATA},
+        {"seed": 5, "step": 7, "first": 2**40 - 2, "stream": noise.DRAWS},
     ],
 )
 @pytest.mark.parametrize(("count", "dim", "steps"), [(1, 1, 1), (40, 3, 37), (3, 5, 250)])
@@ -110,6 +117,30 @@ def test_normals(backend: str, most: float, place: dict[str, int], count: int, d
     assert value.dtype == torch.float32
     assert value.shape == (steps, count, dim)
     assert ulps(value, exact_normals(count, dim, steps, **place)) <= most
+
+
+# a sample, a step, and by hand the words of the counter that say which
+BEYOND = [
+    (2**32 - 1, 1, 0xFFFFFFFF, 0x00000000),
+    (2**32, 4, 0x00000000, 0x00010000),
+    (2**32 + 5, 5, 0x00000005, 0x00010001),
+    (2**40 + 1, 16, 0x00000001, 0x01000003),
+    (2**48 - 1, 1, 0xFFFFFFFF, 0xFFFF0000),
+    (7, 2**18, 0x00000007, 0x0000FFFF),
+    (2**48 - 1, 2**18, 0xFFFFFFFF, 0xFFFFFFFF),
+]
+
+
+@pytest.mark.parametrize(("backend", "most"), ULPS)
+@pytest.mark.parametrize(("sample", "t", "low", "high"), BEYOND)
+def test_an_index_has_48_bits(backend: str, most: float, sample: int, t: int, low: int, high: int) -> None:
+    seed, place = 2**35 + 3, {"backend": backend, "first": sample}
+    four = exact_four([low, high, 0, noise.REVERSE << 24], seed)
+    mean, std = torch.zeros(1, 1, device=device(backend)), torch.ones(1, 1, device=device(backend))
+    assert ulps(reverse_step(mean, std, t, seed=seed, **place).cpu()[0], four[(t - 1) % 4, None]) <= most
+    if t <= 16:
+        found = noise.normal(1, 1, t, seed=seed, stream=noise.REVERSE, device=device(backend), **place)
+        assert ulps(found.cpu()[-1, 0], four[(t - 1) % 4, None]) <= most
 
 
 EXTREME_WORDS = [0, 1, 2, 255, 2**23, 2**24 + 1, 2**31 - 1, 2**31, 2**31 + 1, MASK - 2**24, MASK - 255, MASK - 1, MASK]
@@ -184,11 +215,13 @@ def test_other_places_are_uncorrelated(other: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("backend", ALL)
-@pytest.mark.parametrize("first", [1, 500, 1020, 1024])
-def test_first_shifts(backend: str, first: int) -> None:
+@pytest.mark.parametrize("start", [0, 2**32 - 500, 2**48 - 1100])
+def test_first_shifts(backend: str, start: int) -> None:
     place = {"seed": 3, "backend": backend, "device": device(backend)}
-    whole = noise.normal(1100, 2, 5, **place)
-    assert torch.equal(whole[:, first:], noise.normal(1100 - first, 2, 5, first=first, **place))
+    whole = noise.normal(1100, 2, 5, first=start, **place)
+    for first in (1, 500, 1020, 1024):
+        assert torch.equal(whole[:, first:], noise.normal(1100 - first, 2, 5, first=start + first, **place)), first
+        assert torch.equal(whole[:, :first], noise.normal(first, 2, 5, first=start, **place)), first
 
 
 @pytest.mark.parametrize("backend", ALL)
@@ -201,6 +234,7 @@ def test_place_in_the_stream(backend: str) -> None:
         assert torch.equal(draw(step=torch.tensor(step, dtype=dtype, device=device(backend))), draw(step=step))
     assert torch.equal(draw(seed=-5), draw(seed=2**64 - 5))  # the same 64 bits
     different = [draw(), draw(seed=1), draw(seed=2**32), draw(step=1), draw(stream=noise.REVERSE), draw(first=1)]
+    different += [draw(first=2**32), draw(first=2**33), draw(first=2**47)]
     for x, y in itertools.combinations(different, 2):
         assert not torch.equal(x, y)
 
@@ -214,16 +248,9 @@ def test_fewer_steps_or_dimensions_are_a_part_of_more(backend: str) -> None:
 
 
 @pytest.mark.triton
-@pytest.mark.parametrize(
-    ("sizes", "said"),
-    [
-        ({"count": 2**30, "dim": 2}, "takes at most 2147479552 elements .*; got 2147483648"),
-        ({"count": 1, "steps": 2**31}, "takes at most 2147479552 steps T; got 2147483648"),
-    ],
-)
-def test_triton_names_what_it_takes(sizes: dict[str, int], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        noise.normal(**sizes, backend="triton", device=device("triton"))
+def test_triton_names_what_it_takes() -> None:
+    with pytest.raises(ValueError, match=r"takes at most 2147479552 elements .*; got 2147483648"):
+        noise.normal(2**30, 2, backend="triton", device=device("triton"))
 
 
 @pytest.mark.parametrize("backend", ALL)
@@ -235,15 +262,18 @@ def test_no_samples(backend: str) -> None:
     ("arguments", "error", "said"),
     [
         ({"count": -1}, ValueError, "count must be from 0"),
+        ({"count": 2**48 + 1}, ValueError, "count must be from 0 to 281474976710656; got 281474976710657"),
         ({"count": 1.0}, TypeError, r"count must be an int; got 1\.0"),
         ({"dim": 0}, ValueError, "dim must be from 1"),
         ({"steps": 0}, ValueError, "steps must be from 1"),
+        ({"steps": 2**18 + 1}, ValueError, "steps must be from 1 to 262144; got 262145"),
         ({"seed": 2**64}, ValueError, "seed must be from"),
         ({"seed": True}, TypeError, "seed must be an int; got True"),
         ({"step": -1}, ValueError, "step must be from 0"),
         ({"step": torch.zeros(1, dtype=torch.int64)}, TypeError, "step must be an int or a 0-d int tensor"),
         ({"step": torch.tensor(0.0)}, TypeError, "step must be an int or a 0-d int tensor"),
-        ({"first": 2**32}, ValueError, "first must be from 0"),
+        ({"first": -1}, ValueError, "first must be from 0"),
+        ({"first": 2**48 - 3}, ValueError, "first must be from 0 to 281474976710652; got 281474976710653"),
         ({"stream": 256}, ValueError, "stream must be from 0"),
         ({"backend": "cuda"}, ValueError, "backend must be one of .*; got 'cuda'"),
     ],

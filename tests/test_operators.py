@@ -49,13 +49,14 @@ def test_loss(backend: str | None) -> None:
 def test_sampling_and_the_forward_process(backend: str) -> None:
     model, x0 = diffusion(backend), oracle.points(5, 5).to(oracle.device(backend))
 
-    def user(x: Tensor, count: int, history: bool) -> tuple[Tensor, ...]:
-        samples = model.sample(count, seed=3, first=7, history=history)
-        return samples + 1, model.forward_process(x, step=4) * 2, reverse_step(x, x.abs(), 3, backend=backend)
+    def user(x: Tensor, count: int, history: bool, first: int) -> tuple[Tensor, ...]:
+        samples = model.sample(count, seed=3, first=first, history=history)
+        trajectory = model.forward_process(x, step=4, first=first)
+        return samples + 1, trajectory * 2, reverse_step(x, x.abs(), 3, first=first, backend=backend)
 
     function = compiled(user)
-    for count, history in ((5, False), (6, False), (6, True)):
-        for a, b in zip(function(x0, count, history), user(x0, count, history), strict=True):
+    for options in ((5, False, 7), (6, False, 7), (6, True, 7), (6, True, 2**32 - 2), (6, True, 2**48 - 6)):
+        for a, b in zip(function(x0, *options), user(x0, *options), strict=True):
             assert torch.equal(a, b)
 
 
@@ -65,9 +66,9 @@ def test_what_is_registered_keeps_torchs_rules(step: int | Tensor) -> None:
     weights, backend = list(oracle.weights(2, 3)), "vectorized"
     pair: tuple[Any, ...] = weights[:4], weights[4:], "relu", [], [], [], 0
     device_step, number = (step, 0) if isinstance(step, Tensor) else (None, step)
-    place, still = (1, number, device_step, 2), (1, 0, None, 2)
+    place, still = (1, number, device_step, 2**32 - 2), (1, 0, None, 2**48 - 4)
     ops = torch.ops.fused_ddpm
     torch.library.opcheck(ops.bound_and_gradients.default, (*pair, x0, betas, *place, False, None, None, backend))
     torch.library.opcheck(ops.trajectory.default, (x0, betas, *place, backend))
     torch.library.opcheck(ops.samples.default, (*pair, STEPS, 4, *still, True, None, backend))
-    torch.library.opcheck(ops.one_step.default, (x0, x0, 3, *still, backend))
+    torch.library.opcheck(ops.one_step.default, (x0, x0, 3, *place, backend))

@@ -16,11 +16,13 @@ from kernels.reverse_process import reference, reverse_process
 ALLOWANCE = 1.0
 
 
-def assert_equal(backend: str, dim: int, hidden: int, count: int, steps: int, std_shift: float = 1.0) -> None:
+def assert_equal(
+    backend: str, dim: int, hidden: int, count: int, steps: int, std_shift: float = 1.0, first: int = 1000
+) -> None:
     weights, device, found = oracle.weights(dim, hidden, std_shift), oracle.device(backend), []
     there = oracle.pair(weights, backend)
     for draw in oracle.draws(count, steps):
-        place = {"seed": 7 + draw, "first": 1000, "backend": backend}
+        place = {"seed": 7 + draw, "first": first, "backend": backend}
         history = reverse_process(there, steps, count, history=True, **place).cpu()
         assert torch.equal(history[-1], reverse_process(there, steps, count, **place).cpu())
 
@@ -53,6 +55,19 @@ def test_triton_sample_depends_on_its_index_alone(dim: int, hidden: int) -> None
     for first, count in ((0, 1), (1, 69), (7, 33), (31, 2), (32, 32), (69, 1)):
         part = reverse_process(network, 5, count, seed=2, first=first, backend="triton")
         assert torch.equal(whole[first : first + count], part), first
+
+
+@pytest.mark.parametrize("backend", oracle.FUSED)
+@pytest.mark.parametrize(("dim", "hidden", "steps"), oracle.sizes("DHT", [(1, 4, 250), (2, 7, 37)]))
+def test_a_call_may_cross_2_to_the_32(backend: str, dim: int, hidden: int, steps: int) -> None:
+    start, before, after = 2**32 - 17, 17, 6
+    assert_equal(backend, dim, hidden, before + after, steps, first=start)
+    network = oracle.pair(oracle.weights(dim, hidden), backend)
+    whole, *parts = (
+        reverse_process(network, steps, count, first=first, backend=backend)
+        for count, first in ((before + after, start), (before, start), (after, 2**32))
+    )
+    assert torch.equal(whole, torch.cat(parts))
 
 
 @pytest.mark.triton
@@ -166,11 +181,13 @@ def test_no_gradient() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
-        ({"count": -1}, ValueError, "count must be from 0 to 4294967296; got -1"),
+        ({"count": -1}, ValueError, "count must be from 0 to 281474976710656; got -1"),
         ({"count": 2.0}, TypeError, r"count must be an int; got 2\.0"),
         ({"first": -1}, ValueError, "first must be from 0"),
+        ({"first": 2**48 - 2}, ValueError, "first must be from 0 to 281474976710653; got 281474976710654"),
         ({"seed": 2**64}, ValueError, "seed must be from"),
         ({"steps": 0}, ValueError, "steps must be from 1 to"),
+        ({"steps": 2**18 + 1}, ValueError, "steps must be from 1 to 262144; got 262145"),
         ({"steps": oracle.betas("constant", 5)}, TypeError, "steps must be an int"),
         ({"network": lambda x, t: (x, x)}, TypeError, "network.dim must be an int; got None"),
         ({"backend": "jax"}, ValueError, "backend must be one of.*got 'jax'"),

@@ -48,10 +48,11 @@ def test_is_a_step_of_the_reverse_process(backend: str) -> None:
 def test_a_sample_depends_on_its_index_alone(backend: str) -> None:
     device = oracle.device(backend)
     mean, std = (x.to(device) for x in outputs((1100, 2)))
-    whole = reverse_step(mean, std, 7, seed=1, backend=backend)
-    for first in (1, 500, 511, 512, 1099):
-        part = reverse_step(mean[first:], std[first:], 7, seed=1, first=first, backend=backend)
-        assert torch.equal(whole[first:], part), first
+    for start in (0, 2**32 - 512):
+        whole = reverse_step(mean, std, 7, seed=1, first=start, backend=backend)
+        for first in (1, 500, 511, 512, 1099):
+            part = reverse_step(mean[first:], std[first:], 7, seed=1, first=start + first, backend=backend)
+            assert torch.equal(whole[first:], part), first
 
 
 def test_any_dtype_on_the_reference() -> None:
@@ -65,6 +66,7 @@ def test_any_dtype_on_the_reference() -> None:
         ({"mean": torch.ones(3, 2).double(), "std": torch.ones(3, 2).double()}, TypeError, "mean must be float32"),
         ({"std": torch.ones(3)}, ValueError, "std must have the shape of mean"),
         ({"t": 0}, ValueError, "t must be from 1 to"),
+        ({"t": 2**18 + 1}, ValueError, "t must be from 1 to 262144; got 262145"),
         ({"t": 1.0}, TypeError, r"t must be an int; got 1\.0"),
         ({"first": -1}, ValueError, "first must be from 0"),
         ({"seed": 2**64}, ValueError, "seed must be from"),

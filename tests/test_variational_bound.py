@@ -48,10 +48,11 @@ def assert_equal(
     steps: int,
     std_shift: float = 5.0,
     weights: tuple[Tensor, ...] | None = None,
+    first: int = 1000,
 ) -> None:
     betas = oracle.betas(oracle.schedule_for(dim, hidden, count, steps), steps)
     weights = oracle.weights(dim, hidden, std_shift) if weights is None else weights
-    place = {"seed": 7, "first": 1000, "backend": backend}
+    place = {"seed": 7, "first": first, "backend": backend}
     draws = oracle.draws(count, steps)
     data = [oracle.points(count, dim, draw) for draw in draws]
 
@@ -91,6 +92,13 @@ def test_equality(backend: str, dim: int, hidden: int, count: int, steps: int) -
 def test_std_at_its_floor(backend: str, dim: int, hidden: int, steps: int) -> None:
     # softplus falls below the floor of 1e-6 at -13.8, so that some elements are held there and others are not
     assert_equal(backend, dim, hidden, 1000, steps, std_shift=-13.8)
+
+
+@pytest.mark.parametrize("backend", oracle.FUSED)
+@pytest.mark.parametrize(("dim", "hidden", "steps"), oracle.sizes("DHT", [(1, 4, 250), (5, 7, 37)]))
+@pytest.mark.parametrize("first", [2**32 - 17, 2**48 - 23])
+def test_an_index_has_48_bits(backend: str, dim: int, hidden: int, steps: int, first: int) -> None:
+    assert_equal(backend, dim, hidden, 23, steps, first=first)
 
 
 def test_several_tiles_of_time() -> None:
@@ -258,6 +266,7 @@ def test_differentiating_twice_is_refused() -> None:
         ({"betas": torch.tensor([1.5])}, ValueError, r"betas must lie in \(0, 1\); got values from 1\.5"),
         ({"seed": 0.5}, TypeError, r"seed must be an int; got 0\.5"),
         ({"first": -1}, ValueError, "first must be from 0"),
+        ({"first": 2**48 - 2}, ValueError, "first must be from 0 to 281474976710653; got 281474976710654"),
         ({"step": -1}, ValueError, "step must be from 0"),
         ({"backend": "jax"}, ValueError, "backend must be one of.*got 'jax'"),
     ],

@@ -4,7 +4,7 @@
 
 // trajectory [steps + 1, count, dim], of which row 0 is given; scale and noise_scale [steps].
 extern "C" void forward_process(float *trajectory, int64_t count, int64_t dim, int64_t steps, const float *scale,
-                                const float *noise_scale, uint64_t seed, uint32_t step, uint32_t first, int threads) {
+                                const float *noise_scale, uint64_t seed, uint32_t step, int64_t first, int threads) {
   constexpr int ELEMENTS = 256;
   const Key key = key_of(seed, step, FORWARD);
   const int64_t size = count * dim;

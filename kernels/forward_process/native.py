@@ -13,7 +13,7 @@ def operations(dim: int, hidden: int) -> int:
     return dim * (call.OPERATIONS_OF_A_NORMAL + 2)
 
 
-_forward_process = call.function("forward_process", POINTER, LONG, LONG, LONG, POINTER, POINTER, SEED, WORD, WORD, INT)
+_forward_process = call.function("forward_process", POINTER, LONG, LONG, LONG, POINTER, POINTER, SEED, WORD, LONG, INT)
 
 
 def forward_process(x0: Tensor, betas: Tensor, place: Place) -> Tensor:

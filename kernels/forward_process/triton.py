@@ -13,14 +13,14 @@ from torch import Tensor
 from kernels.place import Place
 from kernels.triton import launch, schedules, sizes
 from kernels.triton.launch import OPTIONS, UNSPECIALIZED
-from kernels.triton.noise import normals, step_word
+from kernels.triton.noise import normals, sample_words, step_word
 
 BLOCK = 32
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def forward_kernel(
-    x0_ptr, out_ptr, scale_ptr, noise_scale_ptr, count, dim, steps, first, step, seed_low, seed_high,
+    x0_ptr, out_ptr, scale_ptr, noise_scale_ptr, count, dim, steps, first_low, first_high, step, seed_low, seed_high,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Rows 1 ... T of out [T+1, count, dim]."""
@@ -28,11 +28,12 @@ def forward_kernel(
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     n = at // dim
     d = at % dim
+    sample = sample_words(first_low, first_high, n)
     mask = at < size
     step = step_word(step)
     x = tl.load(x0_ptr + at, mask=mask, other=0.0)
     for group in range(0, tl.cdiv(steps, 4)):
-        four = normals(first + n, group, step, d, seed_low, seed_high)
+        four = normals(sample, group, step, d, seed_low, seed_high)
         for i in tl.static_range(4):
             t = 4 * group + i  # counted from 0
             x = tl.fma(x, tl.load(scale_ptr + t), tl.load(noise_scale_ptr + t) * four[i])

@@ -15,15 +15,22 @@ INLINE Key key_of(uint64_t seed, uint32_t step, uint32_t stream) {
 
 // What the first three rounds know before the group of steps enters. Element i of half h is lane 4 (i / 2) + i % 2 + 2 h,
 // so that one shuffle puts the two halves in order.
-struct Counter { alignas(64) uint64_t c1[2][8], c3[2][8], high[2][8], low[2][8]; };
+struct Counter {
+  alignas(64) uint64_t c1[2][8], c3[2][8], high[2][8], low[2][8];
+  uint32_t above;  // the upper 16 bits of the first lane's sample, where the counter's second word has them
+  int carried;     // the first lane whose sample's upper bits are one more, or LANES
+};
 
-// sample and dimension of each lane
-INLINE void begin(Counter &c, const Key &key, const uint32_t sample[LANES], const uint32_t dimension[LANES]) {
+// sample and dimension of each lane, the samples in order
+INLINE void begin(Counter &c, const Key &key, const int64_t sample[LANES], const uint32_t dimension[LANES]) {
+  c.above = (uint32_t)(sample[0] >> 32 << 16);
+  c.carried = LANES;
+  while (sample[c.carried - 1] >> 32 != sample[0] >> 32) c.carried--;
   for (int half = 0; half < 2; half++) {
     alignas(64) uint64_t samples[8], streams[8];
     for (int i = 0; i < 8; i++) {
       const int lane = 4 * (i / 2) + i % 2 + 2 * half;
-      samples[i] = sample[lane];
+      samples[i] = sample[lane];  // of which only the low half counts
       streams[i] = (key.stream << STREAM_SHIFT | dimension[lane]) ^ (uint32_t)key.high[0];
     }
     const uint32_t round1 = (uint32_t)((uint64_t)MULTIPLIERS[1] * key.step) ^ (uint32_t)key.low[1];
@@ -38,8 +45,8 @@ INLINE void begin(Counter &c, const Key &key, const uint32_t sample[LANES], cons
 }
 
 struct Words { Long c0, c1, c2, c3; };  // upper halves hold rubbish, which nothing reads
-INLINE Words philox(const Key &key, const Counter &c, int half, uint32_t group) {
-  const uint32_t c0 = (uint32_t)((uint64_t)MULTIPLIERS[1] * key.step >> 32) ^ group ^ (uint32_t)key.low[0];
+INLINE Words philox(const Key &key, const Counter &c, int half, uint32_t second) {
+  const uint32_t c0 = (uint32_t)((uint64_t)MULTIPLIERS[1] * key.step >> 32) ^ second ^ (uint32_t)key.low[0];
   const uint64_t p = (uint64_t)MULTIPLIERS[0] * c0;  // of round 2, the same for all lanes
   Long b = multiply(load<Long>(c.c3[half]) ^ all_words((p >> 32) ^ key.high[1]),
                     all_words(MULTIPLIERS[1]));
@@ -71,9 +78,9 @@ INLINE Normals box_muller(Int radius_word, Int angle_word) {
           as_float(as_int(r * if_negative(swap, c, s)) ^ (turn & INT32_MIN))};
 }
 
-// The normals of steps 4 group + 1 ... 4 group + 4, for each lane; row i at e + i * stride.
-static __attribute__((noinline)) void normals(const Key &key, const Counter &c, uint32_t group, float *e, int stride) {
-  const Words a = philox(key, c, 0, group), b = philox(key, c, 1, group);
+// The four normals of each lane, for one second word of the counters; row i at e + i * stride.
+INLINE void normals_of(uint32_t second, const Key &key, const Counter &c, float *e, int stride) {
+  const Words a = philox(key, c, 0, second), b = philox(key, c, 1, second);
   const Normals one = box_muller(pack(a.c0, b.c0), pack(a.c1, b.c1));
   store(e, one.first);
   store(e + stride, one.second);
@@ -82,12 +89,28 @@ static __attribute__((noinline)) void normals(const Key &key, const Counter &c, 
   store(e + 3 * stride, two.second);
 }
 
+// Those of the lanes whose samples' upper bits are one more: of 2^32 samples, 16 at the most have such neighbours.
+static __attribute__((noinline, cold)) void normals_that_carried(const Key &key, const Counter &c, uint32_t group, float *e,
+                                                                int stride) {
+  alignas(64) float four[4][LANES];
+  normals_of((c.above + (1 << 16)) | group, key, c, four[0], LANES);
+  for (int i = 0; i < 4; i++)
+    for (int lane = c.carried; lane < LANES; lane++) e[i * stride + lane] = four[i][lane];
+}
+
+// The normals of steps 4 group + 1 ... 4 group + 4, for each lane; row i at e + i * stride.
+static __attribute__((noinline)) void normals(const Key &key, const Counter &c, uint32_t group, float *e, int stride) {
+  normals_of(c.above | group, key, c, e, stride);
+  if (c.carried < LANES) normals_that_carried(key, c, group, e, stride);
+}
+
 // The counters of 16 elements of [N, dim], the first of which is `element`; sample 0 is the stream's `first`.
-INLINE void begin_elements(Counter &c, const Key &key, uint32_t first, int64_t element, int64_t dim) {
-  uint32_t sample[LANES], dimension[LANES];
+INLINE void begin_elements(Counter &c, const Key &key, int64_t first, int64_t element, int64_t dim) {
+  int64_t sample[LANES];
+  uint32_t dimension[LANES];
   int64_t n = element / dim, d = element % dim;
   for (int i = 0; i < LANES; i++) {
-    sample[i] = (uint32_t)(first + n);
+    sample[i] = first + n;
     dimension[i] = (uint32_t)d;
     if (++d == dim) d = 0, n++;
   }
@@ -95,10 +118,11 @@ INLINE void begin_elements(Counter &c, const Key &key, uint32_t first, int64_t e
 }
 
 // The counters [dim, block / LANES] of the first n samples of a block, of which the first is `sample` of the stream.
-static void begin_block(Counter *counters, const Key &key, uint32_t sample, int dim, int block, int n) {
+static void begin_block(Counter *counters, const Key &key, int64_t sample, int dim, int block, int n) {
   for (int d = 0; d < dim; d++)
     for (int v = 0; v < n; v += LANES) {
-      uint32_t samples[LANES], dimensions[LANES];
+      int64_t samples[LANES];
+      uint32_t dimensions[LANES];
       for (int i = 0; i < LANES; i++) samples[i] = sample + v + i, dimensions[i] = d;
       begin(counters[d * (block / LANES) + v / LANES], key, samples, dimensions);
     }

@@ -1,12 +1,12 @@
 """The noise stream: standard normals keyed by what they are for, never by device, grid or place in a batch.
 
     key      = (seed low 32 bits, seed high 32 bits)
-    counter  = (sample index, (t - 1) // 4, step, stream << 24 | dimension)
+    counter  = (index low 32 bits, index high 16 bits << 16 | (t - 1) // 4, step, stream << 24 | dimension)
     4 words  -> 2 Box-Muller pairs -> the normals of the four steps t = 4 k + 1 ... 4 k + 4
 
-with Philox4x32-10 (Salmon et al. 2011), u = (w + 1/2) 2^-32 for the radius and 2 pi w 2^-32 for the angle, cos
-first. The words are equal bit for bit on every backend and device, and so are the normals of `native` and `triton`;
-those of other backends are equal to a few units in the last place.
+with the index of the sample, which has 48 bits, Philox4x32-10 (Salmon et al. 2011), u = (w + 1/2) 2^-32 for the radius
+and 2 pi w 2^-32 for the angle, cos first. The words are equal bit for bit on every backend and device, and so are the
+normals of `native` and `triton`; those of other backends are equal to a few units in the last place.
 """
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from kernels import arguments, backends
 from kernels.constants import DATA, DRAWS, FORWARD, REVERSE, TERMINAL
 from kernels.modes import arithmetic
-from kernels.place import Place
+from kernels.place import MOST_SAMPLES, MOST_STEPS, Place
 
 __all__ = ["DATA", "DRAWS", "FORWARD", "REVERSE", "TERMINAL", "normal"]
 
@@ -35,10 +35,10 @@ def normal(
     """Standard normals of the stream.
 
     Args:
-        count, dim, steps: how many samples, elements of a sample and steps t = 1, 2, ...
+        count, dim, steps: how many samples, elements of a sample and steps t = 1, 2, ..., at most 2^18.
         seed: 64-bit integer.
         step: training iteration, an int or a 0-d integer tensor on the device.
-        first: index of the first sample.
+        first: index of the first sample; first + count is at most 2^48.
         stream: FORWARD, REVERSE, TERMINAL, DATA or DRAWS.
 
     Returns:
@@ -50,9 +50,9 @@ def normal(
     device = torch.device(device)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
-    count = arguments.integer("count", count, 0, 2**32)
+    count = arguments.integer("count", count, 0, MOST_SAMPLES)
     dim = arguments.integer("dim", dim, 1, 2**24)
-    steps = arguments.integer("steps", steps, 1, 2**34)
+    steps = arguments.integer("steps", steps, 1, MOST_STEPS)
     stream = arguments.integer("stream", stream, 0, 255)
     place = Place(seed, step, first).checked(count, device)
     implementation = backends.choose(backend, device.type).implementation("noise")

@@ -3,7 +3,7 @@
 #include "../native/threads.h"
 
 // out [steps, count, dim]. Written in pieces of ELEMENTS elements and GROUPS groups of four steps.
-extern "C" void normal(float *out, int64_t count, int64_t dim, int64_t steps, uint64_t seed, uint32_t step, uint32_t first,
+extern "C" void normal(float *out, int64_t count, int64_t dim, int64_t steps, uint64_t seed, uint32_t step, int64_t first,
                        uint32_t stream, int threads) {
   constexpr int ELEMENTS = 256, GROUPS = 64;
   const Key key = key_of(seed, step, stream);

@@ -13,7 +13,7 @@ def operations(dim: int, hidden: int) -> int:
     return dim * call.OPERATIONS_OF_A_NORMAL
 
 
-_normal = call.function("normal", POINTER, LONG, LONG, LONG, SEED, WORD, WORD, WORD, INT)
+_normal = call.function("normal", POINTER, LONG, LONG, LONG, SEED, WORD, LONG, WORD, INT)
 
 
 def normal(count: int, dim: int, steps: int, place: Place, stream: int, device: torch.device) -> Tensor:

@@ -9,15 +9,16 @@ from kernels.constants import STREAM_SHIFT
 from kernels.place import Place
 from kernels.triton import launch, sizes
 from kernels.triton.launch import OPTIONS, UNSPECIALIZED
-from kernels.triton.noise import normals, step_word
+from kernels.triton.noise import normals, sample_words, step_word
 
 BLOCK = 128
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def normal_kernel(
-    out_ptr, count, dim, steps, first, step, seed_low, seed_high, STREAM: tl.constexpr, BLOCK: tl.constexpr
-):
+    out_ptr, count, dim, steps, first_low, first_high, step, seed_low, seed_high,
+    STREAM: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """out [steps, count, dim]; a program has BLOCK elements of a group of four steps. STREAM is shifted into place."""
     size = count * dim
     blocks = tl.cdiv(size, BLOCK)
@@ -25,7 +26,7 @@ def normal_kernel(
     # lanes store neighbours: Triton would else give four to a lane for the one row of the four that it knows is aligned
     at = tl.max_contiguous(tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK), 1)
     four = normals(
-        first + at // dim,
+        sample_words(first_low, first_high, at // dim),
         group,
         step_word(step),
         tl.cast(STREAM, tl.uint32) + (at % dim).to(tl.uint32),
@@ -40,7 +41,6 @@ def normal_kernel(
 def normal(count: int, dim: int, steps: int, place: Place, stream: int, device: torch.device) -> Tensor:
     """Standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
     sizes.check_elements(count * dim)
-    sizes.check_steps(steps)
     out = torch.empty(steps, count, dim, dtype=torch.float32, device=device)
     if count > 0:
         grid = (triton.cdiv(count * dim, BLOCK) * triton.cdiv(steps, 4),)

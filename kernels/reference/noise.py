@@ -56,6 +56,7 @@ def group_normals(count: int, dim: int, groups: range, place: Place, stream: int
         indexing="ij",
     )
     group, sample, dimension = counter
-    words = philox((sample, group, torch.full_like(group, int(place.step)), dimension), key_of(place.seed))
+    low, high = sample & MASK, sample >> 32
+    words = philox((low, group | high << 16, torch.full_like(group, int(place.step)), dimension), key_of(place.seed))
     normals = torch.stack(box_muller(*words[:2]) + box_muller(*words[2:]), dim=1)
     return normals.reshape(4 * len(groups), count, dim).float()

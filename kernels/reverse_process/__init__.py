@@ -7,7 +7,7 @@ from kernels import arguments, backends, networks
 from kernels.modes import arithmetic
 from kernels.networks import Called, MLPPair, Network
 from kernels.operators import PAIR, PLACE, operator
-from kernels.place import Place
+from kernels.place import MOST_SAMPLES, MOST_STEPS, Place
 from kernels.reverse_process import unfused
 
 
@@ -58,8 +58,8 @@ def reverse_process(
 
 
 def _checked(steps: int, count: int, place: Place, device: torch.device) -> tuple[int, int, Place]:
-    steps = arguments.integer("steps", steps, 1, 2**34)
-    count = arguments.integer("count", count, 0, 2**32)
+    steps = arguments.integer("steps", steps, 1, MOST_STEPS)
+    count = arguments.integer("count", count, 0, MOST_SAMPLES)
     return steps, count, place.checked(count, device)
 
 

@@ -21,7 +21,7 @@ struct Network {
 
 struct Reverse {
   int64_t count;
-  uint32_t first;
+  int64_t first;
   bool history;
   Key terminal, reverse;
   int dim, networks, frequencies;
@@ -48,13 +48,13 @@ struct State {
         if (p.network[k].layers[i].hidden > widest) widest = p.network[k].layers[i].hidden;
     x = s.take<float>(p.inputs() * SAMPLES);
     eps = s.take<float>(p.dim * STEPS_DRAWN * SAMPLES);
-    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));
     float *outputs = s.take<float>(2 * p.dim * SAMPLES);
     for (int k = 0; k < 2; k++) {
       hidden[k] = s.take<float>(widest * SAMPLES);
       if (k < p.networks) bias[k] = s.take<float>(p.network[k].layers[0].hidden);
       output[k] = outputs + k * p.dim * SAMPLES;
     }
+    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));  // last: their odd size would move the rows within a page
   }
 };
 
@@ -100,7 +100,7 @@ bool block(const Reverse &p, int64_t begins, int n) {
   const State r(scratch, p);
   const int dim = p.dim;
   const bool in_registers = p.in_registers();
-  const uint32_t first = p.first + (uint32_t)begins;
+  const int64_t first = p.first + begins;
   float *out = p.out + begins * dim;
   for (int c = 0; c < p.conditions; c++)
     for (int m = 0; m < SAMPLES; m++)
@@ -144,7 +144,7 @@ bool block(const Reverse &p, int64_t begins, int n) {
 // Returns whether there was enough memory.
 extern "C" bool reverse_process(float *out, const float *const *tensors, const int *widths, const int *depths, int networks,
                                 int activation, const float *frequency, int frequencies,
-                                const float *condition, int conditions, int dim, int64_t count, const Steps *steps, bool history, uint64_t seed, uint32_t first, int threads) {
+                                const float *condition, int conditions, int dim, int64_t count, const Steps *steps, bool history, uint64_t seed, int64_t first, int threads) {
   if (count == 0) return true;
   Perceptron *layers = (Perceptron *)malloc((depths[0] + (networks > 1 ? depths[1] : 0)) * sizeof *layers), *next = layers;
   if (!layers) return false;

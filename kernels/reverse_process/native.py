@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kernels.native import call, networks
 from kernels.native import steps as native_steps
-from kernels.native.call import FLAG, INT, LONG, POINTER, SEED, WORD
+from kernels.native.call import FLAG, INT, LONG, POINTER, SEED
 from kernels.networks import MLPPair
 from kernels.place import Place
 
@@ -20,7 +20,7 @@ def operations(dim: int, hidden: int) -> int:
 _reverse_process = call.function(
     "reverse_process",
     *(POINTER, POINTER, POINTER, POINTER, INT, INT, POINTER, INT, POINTER, INT, INT),
-    *(LONG, POINTER, FLAG, SEED, WORD, INT),
+    *(LONG, POINTER, FLAG, SEED, LONG, INT),
     result=FLAG,
 )
 

@@ -6,7 +6,7 @@ small network's kernel therefore makes the noise of the next four steps while it
 Two kernels share the work (see kernels.triton.sizes). Both compute a sample the same way wherever it is; the small
 networks' does what `native` does, operation by operation, and gives the same bits.
 
-Limits, D = 1, H = 4, compiled for sm_90 (64 registers, no spills): 390 instructions in the loop over a group of four
+Limits, D = 1, H = 4, compiled for sm_90 (59 registers, no spills): 390 instructions in the loop over a group of four
 steps, 98 for a (sample, step); 34 of them are the noise. An H100 issues 132 * 4 warp instructions a cycle, that is 173
 (sample, step) pairs. Bytes: those of the result.
 """
@@ -22,7 +22,7 @@ from kernels.place import Place
 from kernels.triton import launch, schedules, sizes, unrolled, wide
 from kernels.triton.gaussian import load_tables, mean, std
 from kernels.triton.launch import OPTIONS, UNSPECIALIZED
-from kernels.triton.noise import normals, pick
+from kernels.triton.noise import normals, pick, sample_words
 
 REVERSE, TERMINAL = (tl.constexpr(which << constants.STREAM_SHIFT) for which in (constants.REVERSE, constants.TERMINAL))
 
@@ -60,7 +60,7 @@ def step_back(
 def unrolled_kernel(
     out_ptr, time_ptr, skip_ptr, out_table_ptr, std_scale_ptr,
     mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr,
-    count, steps, first, seed_low, seed_high,
+    count, steps, first_low, first_high, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, HISTORY: tl.constexpr,
 ):  # fmt: skip
     """out [count, D], or with HISTORY [T+1, count, D]."""
@@ -68,7 +68,8 @@ def unrolled_kernel(
     mean_network = unrolled.load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H)
     std_network = unrolled.load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    terminal = draw(first + n, 0, TERMINAL, seed_low, seed_high, D)
+    sample = sample_words(first_low, first_high, n)
+    terminal = draw(sample, 0, TERMINAL, seed_low, seed_high, D)
     x = ()
     for d in tl.static_range(D):
         x = x + (terminal[d][0],)
@@ -76,15 +77,15 @@ def unrolled_kernel(
         store(out_ptr, n, x, n < count, D)
     # t is counted from 0. The last group first, which may have fewer than four steps
     last = tl.cdiv(steps, 4) - 1
-    eps = draw(first + n, last, REVERSE, seed_low, seed_high, D)
+    eps = draw(sample, last, REVERSE, seed_low, seed_high, D)
     for t in range(steps - 1, 4 * last - 1, -1):
         tables = load_tables(skip_ptr, out_table_ptr, std_scale_ptr, t, TABLES)
         x = step_back(mean_network, std_network, x, tl.load(time_ptr + t), tables, eps, t % 4, D, H, TABLES)
         if HISTORY:
             store(out_ptr + (steps - t).to(tl.int64) * count * D, n, x, n < count, D)
-    eps = draw(first + n, last - 1, REVERSE, seed_low, seed_high, D)
+    eps = draw(sample, last - 1, REVERSE, seed_low, seed_high, D)
     for group in range(last - 1, -1, -1):
-        ahead = draw(first + n, group - 1, REVERSE, seed_low, seed_high, D)
+        ahead = draw(sample, group - 1, REVERSE, seed_low, seed_high, D)
         for i in tl.static_range(3, -1, -1):
             t = 4 * group + i
             tables = load_tables(skip_ptr, out_table_ptr, std_scale_ptr, t, TABLES)
@@ -100,7 +101,7 @@ def unrolled_kernel(
 def wide_kernel(
     out_ptr, time_ptr, skip_ptr, out_table_ptr, std_scale_ptr,
     mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr,
-    count, steps, first, seed_low, seed_high,
+    count, steps, first_low, first_high, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, DIMS: tl.constexpr, UNITS: tl.constexpr,
     HISTORY: tl.constexpr,
 ):  # fmt: skip
@@ -109,17 +110,18 @@ def wide_kernel(
     mean_network = wide.load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H, DIMS, UNITS)
     std_network = wide.load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H, DIMS, UNITS)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
+    sample = sample_words(first_low, first_high, n)
     d = tl.arange(0, DIMS)[None, :]
     sample_mask = (n < count) & (d < D)
     at = n.to(tl.int64) * D + d
-    terminal = normals(first + n, 0, 0, d + TERMINAL, seed_low, seed_high)
+    terminal = normals(sample, 0, 0, d + TERMINAL, seed_low, seed_high)
     x = terminal[0]
     if HISTORY:
         tl.store(out_ptr + at, x, mask=sample_mask)
     groups = tl.cdiv(steps, 4)
     for k in range(groups):
         group = groups - 1 - k
-        four = normals(first + n, group, 0, d + REVERSE, seed_low, seed_high)
+        four = normals(sample, group, 0, d + REVERSE, seed_low, seed_high)
         for i in range(4):
             t = 4 * group + 3 - i  # counted from 0
             time = tl.load(time_ptr + t)

@@ -6,7 +6,7 @@ from torch import Tensor
 from kernels import arguments, backends
 from kernels.modes import arithmetic
 from kernels.operators import PLACE, operator
-from kernels.place import Place
+from kernels.place import MOST_STEPS, Place
 
 
 def reverse_step(
@@ -38,7 +38,7 @@ def _like_mean(mean: Tensor, std: Tensor, t: int, place: Place, backend: str | N
 def one_step(mean: Tensor, std: Tensor, t: int, place: Place, backend: str | None) -> Tensor:
     """As reverse_step."""
     arguments.elements({"mean": mean, "std": std})
-    t = arguments.integer("t", t, 1, 2**34)
+    t = arguments.integer("t", t, 1, MOST_STEPS)
     place = place.checked(len(mean), mean.device)
     chosen = backends.choose(backend, mean.device.type, mean.dtype)
     chosen.check_dtype("mean", mean.dtype)

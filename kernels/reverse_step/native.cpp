@@ -4,7 +4,7 @@
 
 // out, mean, std [count, dim]; t - 1 is 4 group + place.
 extern "C" void reverse_step(float *out, const float *mean, const float *std, int64_t count, int64_t dim, uint32_t group,
-                             int place, uint64_t seed, uint32_t first, int threads) {
+                             int place, uint64_t seed, int64_t first, int threads) {
   constexpr int ELEMENTS = 1024;
   const Key key = key_of(seed, 0, REVERSE);
   const int64_t size = count * dim;

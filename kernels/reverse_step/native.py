@@ -7,7 +7,7 @@ from kernels.native import call
 from kernels.native.call import INT, LONG, POINTER, SEED, WORD
 from kernels.place import Place
 
-_reverse_step = call.function("reverse_step", POINTER, POINTER, POINTER, LONG, LONG, WORD, INT, SEED, WORD, INT)
+_reverse_step = call.function("reverse_step", POINTER, POINTER, POINTER, LONG, LONG, WORD, INT, SEED, LONG, INT)
 
 
 def reverse_step(mean: Tensor, std: Tensor, t: int, place: Place) -> Tensor:

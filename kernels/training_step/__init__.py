@@ -150,6 +150,7 @@ def gradients_of_steps(
     pair.check_steps(len(betas))
     networks.check_condition(pair.condition_dim, condition, len(x0))
     place = Place(seed, first=first).checked(len(x0), x0.device)
+    chosen.implementation("training_step")  # whoever has none prepares no bounds either
     find = chosen.implementation("variational_bound").prepare(pair, betas, closed_form, draws)
     x0 = x0.resolve_neg().contiguous()
     if condition is not None:

@@ -15,13 +15,15 @@ from kernels.place import Place
 # Compiled once for all values of these. Triton would otherwise compile anew where one is 1 or a multiple of 16.
 UNSPECIALIZED = (
     "count",
+    "before",
     "dim",
     "steps",
     "size",
     "programs",
     "segment",
     "group",
-    "first",
+    "first_low",
+    "first_high",
     "step",
     "seed_low",
     "seed_high",
@@ -36,7 +38,13 @@ WARPS = 16  # programs for each multiprocessor: what the registers of the kernel
 
 def words(place: Place) -> dict[str, int]:
     """Return seed and first sample as kernels take them, in 32-bit words."""
-    return {"first": signed(place.first), "seed_low": signed(place.seed), "seed_high": signed(place.seed >> 32)}
+    first, seed = place.first, place.seed
+    return {
+        "first_low": signed(first),
+        "first_high": first >> 32,
+        "seed_low": signed(seed),
+        "seed_high": signed(seed >> 32),
+    }
 
 
 def words_at(place: Place) -> dict[str, int | Tensor]:

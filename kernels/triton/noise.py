@@ -68,14 +68,23 @@ def with_sign(x, word):
 
 
 @triton.jit
+def sample_words(first_low, first_high, n):
+    """What the counter has of the index of sample n of a launch: its first word, and the upper half of its second."""
+    first = tl.cast(first_low, tl.uint32)
+    low = first + tl.cast(n, tl.uint32)
+    return low, (tl.cast(first_high, tl.uint32) + (low < first).to(tl.uint32)) << 16
+
+
+@triton.jit
 def normals(sample, group, step, dimension, seed_low, seed_high):
     """The normals of steps 4 group + 1 ... 4 group + 4: four blocks of the common shape of the counters.
 
-    `dimension` has the stream in its highest 8 bits.
+    `sample` is from sample_words; `dimension` has the stream in its highest 8 bits.
     """
+    low, high = sample
     w0, w1, w2, w3 = philox(
-        tl.cast(sample, tl.uint32),
-        tl.cast(group, tl.uint32),
+        low,
+        high ^ tl.cast(group, tl.uint32),
         tl.cast(step, tl.uint32),
         tl.cast(dimension, tl.uint32),
         tl.cast(seed_low, tl.uint32),

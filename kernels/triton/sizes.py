@@ -42,9 +42,3 @@ def check_elements(elements: int) -> None:
     """Raise unless the elements of all samples, at one step, can be counted in 32 bits, with those of a last block."""
     if elements > MOST:
         raise ValueError(f"backend 'triton' takes at most {MOST} elements (samples times dimensions); got {elements}")
-
-
-def check_steps(steps: int) -> None:
-    """Raise unless T can be counted in 32 bits."""
-    if steps > MOST:
-        raise ValueError(f"backend 'triton' takes at most {MOST} steps T; got {steps}")

@@ -13,6 +13,7 @@ from kernels.networks import Called, MLPPair, Network
 from kernels.operators import PAIR, PLACE, operator
 from kernels.place import Place
 from kernels.variational_bound import unfused
+from kernels.variational_bound.drawn import MOST_DRAWS
 
 # What a backend may prepare for a pair, a schedule and a form of the bound, for training: it takes out [P + 1], x0, the
 # place and the condition, and writes the gradient of every tensor and then the bound to `out`.
@@ -62,7 +63,7 @@ def variational_bound(
     if pair is not None:
         pair.check_steps(len(betas))
     if draws is not None:
-        draws = arguments.integer("draws", draws, 1, 2**24)
+        draws = arguments.integer("draws", draws, 1, MOST_DRAWS)
     if chosen.holds(pair, "variational_bound", closed_form, draws is not None):
         found = bound_and_gradients(pair, x0, betas, place, closed_form, draws, condition, chosen.name)
         return autograd.attach(found[-1], found[:-1], pair.tensors)
@@ -99,7 +100,7 @@ def accumulate_gradients(
     pair = networks.describe(network)
     chosen = _choose(pair or networks.called(network, x0.device, x0.dtype), x0, backend)
     if draws is not None:
-        draws = arguments.integer("draws", draws, 1, 2**24)
+        draws = arguments.integer("draws", draws, 1, MOST_DRAWS)
     fused = chosen.holds(pair, "variational_bound", closed_form, draws is not None)
     if fused and pair is not None and all(map(autograd.accumulates_plainly, pair.tensors)):
         pair.check_steps(len(betas))

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from kernels import noise, schedules
 from kernels.constants import GOLDEN, STREAM_SHIFT, TIMES
-from kernels.place import Place
+from kernels.place import MOST_STEPS, Place
 from kernels.reference.noise import MASK, key_of, philox
+
+MOST_DRAWS = MOST_STEPS // 2  # each takes the noise of a step, and for Eq. 3 of two
 
 
 def start_of(place: Place) -> int | Tensor:
@@ -27,7 +29,8 @@ def start_of(place: Place) -> int | Tensor:
 def times(count: int, draws: int, steps: int, place: Place, device: torch.device) -> Tensor:
     """The steps t of every draw, [draws, count] int64 from 1 to T, each t as likely.
 
-    A sample's depend on its index alone, and those of neighbours are spread evenly, however a batch is split.
+    A sample's depend on the low 32 bits of its index alone, and those of neighbours are spread evenly, however a batch
+    is split.
     """
     start = start_of(place)
     sample = torch.arange(place.first, place.first + count, device=device)

@@ -27,7 +27,7 @@ constexpr int FLOAT_STEPS = 256;  // whose gradients are summed in float32, befo
 
 struct Bound {
   int64_t count;
-  uint32_t first;
+  int64_t first;
   const float *x0;
   Steps steps;
   Key key;
@@ -49,7 +49,6 @@ struct Tape {
     terms = s.take<float>(BLOCK);  // of four steps; of all; and what that sum has lost to rounding
     total = s.take<float>(BLOCK);
     lost = s.take<float>(BLOCK);
-    counters = s.take<Counter>(dim * (BLOCK / LANES));
     eps = s.take<float>(dim * COLUMNS);
     features = s.take<float>((dim + 2) * COLUMNS);  // x, t / (T + 1) and 1
     std = s.take<float>(dim * COLUMNS);
@@ -63,6 +62,7 @@ struct Tape {
       first_layer[k] = s.take<float>(first + last);  // a [x, t, 1]^T, then [h, 1] g^T
       last_layer[k] = first_layer[k] + first;
     }
+    counters = s.take<Counter>(dim * (BLOCK / LANES));  // last: their odd size would move the rows within a page
   }
 };
 
@@ -277,7 +277,7 @@ bool block(const Bound &p, int64_t begins, double *total) {
   if (!arrange<Tape>(p)) return false;
   const Tape tape(scratch, p);
   const int n = (int)(p.count - begins < BLOCK ? p.count - begins : BLOCK), dim = p.dim;
-  begin_block(tape.counters, p.key, p.first + (uint32_t)begins, dim, BLOCK, n);
+  begin_block(tape.counters, p.key, p.first + begins, dim, BLOCK, n);
   for (int d = 0; d < dim; d++)
     for (int m = 0; m < BLOCK; m++) tape.x[d * BLOCK + m] = tape.x0[d * BLOCK + m] = m < n ? p.x0[(begins + m) * dim + d] : 0;
   for (int m = 0; m < BLOCK; m++) tape.terms[m] = tape.total[m] = tape.lost[m] = 0;
@@ -306,7 +306,7 @@ bool block(const Bound &p, int64_t begins, double *total) {
 
 extern "C" bool variational_bound(float *out, const float *const *weights, int dim, int hidden, const float *x0,
                                   int64_t count, const Steps *steps, double constant, double terminal, uint64_t seed,
-                                  uint32_t step, uint32_t first, int threads) {
+                                  uint32_t step, int64_t first, int threads) {
   Bound p{count, first, x0, *steps, key_of(seed, step, FORWARD), {}, dim, hidden, terminal};
   for (int k = 0; k < 2; k++, weights += 4)
     p.network[k] = {weights[0], weights[1], weights[2], weights[3], dim, hidden, dim, dim + 1, RELU};

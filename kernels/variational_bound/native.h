@@ -7,4 +7,4 @@
 // Returns whether there was enough memory.
 extern "C" bool variational_bound(float *out, const float *const *weights, int dim, int hidden, const float *x0,
                                   int64_t count, const Steps *steps, double constant, double terminal, uint64_t seed,
-                                  uint32_t step, uint32_t first, int threads);
+                                  uint32_t step, int64_t first, int threads);

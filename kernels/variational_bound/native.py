@@ -19,7 +19,7 @@ def operations(dim: int, hidden: int) -> int:
 _variational_bound = call.function(
     "variational_bound",
     *(POINTER, POINTER, INT, INT, POINTER, LONG),
-    *(POINTER, DOUBLE, DOUBLE, SEED, WORD, WORD, INT),
+    *(POINTER, DOUBLE, DOUBLE, SEED, WORD, LONG, INT),
     result=FLAG,
 )
 

@@ -25,7 +25,7 @@ struct Network {
 
 struct Bound {
   int64_t count;
-  uint32_t first;
+  int64_t first;
   const float *x0, *condition;  // [count, dim], [count, conditions]
   int dim, conditions, draws, frequencies;
   const float *frequency;
@@ -39,7 +39,7 @@ struct Bound {
   int64_t gradients;   // how many numbers the layers' have
   int inputs() const { return dim * (1 + 2 * frequencies) + conditions + 1; }  // x, its Fourier features, condition, time
   int64_t step_of(int64_t sample, int draw) const {                            // counted from 0
-    const uint32_t index = (first + (uint32_t)sample) * (uint32_t)draws + (uint32_t)draw;
+    const uint32_t index = (uint32_t)(first + sample) * (uint32_t)draws + (uint32_t)draw;
     return (int64_t)((uint64_t)(start + index * GOLDEN) * (uint64_t)steps.count >> 32);
   }
 };
@@ -196,7 +196,7 @@ bool block(const Bound &p, int64_t begins, double *total) {
   if (!arrange<Tape>(p)) return false;
   const Tape tape(scratch, p);
   const int n = (int)(p.count - begins < SAMPLES ? p.count - begins : SAMPLES), dim = p.dim;
-  begin_block(tape.counters, p.key, p.first + (uint32_t)begins, dim, SAMPLES, n);
+  begin_block(tape.counters, p.key, p.first + begins, dim, SAMPLES, n);
   for (int row = 0; row < ROWS; row++) {
     const int64_t sample = begins + row % SAMPLES;
     const bool is_there = sample < p.count;
@@ -252,7 +252,7 @@ int64_t arrange_layers(Bound &p, Dense *layers, const int *widths, const int *de
 extern "C" bool drawn_bound(float *out, const float *const *tensors, const int *widths, const int *depths, int networks,
                             int activation, const float *frequency, int frequencies, const float *condition, int conditions,
                             const float *x0, int64_t count, int dim, int draws, const Steps *steps, const float *log_beta,
-                            double constant, double terminal, uint64_t seed, uint32_t step, uint32_t first, uint32_t start,
+                            double constant, double terminal, uint64_t seed, uint32_t step, int64_t first, uint32_t start,
                             int threads) {
   drawn::Bound p{count, first, x0, condition, dim, conditions, draws, frequencies, frequency, *steps, log_beta,
                  key_of(seed, step, DRAWS), start, (Activation)activation, networks, {}, 0};

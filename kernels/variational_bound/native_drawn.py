@@ -15,7 +15,7 @@ from kernels.variational_bound import Find, drawn
 _drawn_bound = call.function(
     "drawn_bound",
     *(POINTER, POINTER, POINTER, POINTER, INT, INT, POINTER, INT, POINTER, INT, POINTER, LONG, INT, INT),
-    *(POINTER, POINTER, DOUBLE, DOUBLE, SEED, WORD, WORD, WORD, INT),
+    *(POINTER, POINTER, DOUBLE, DOUBLE, SEED, WORD, LONG, WORD, INT),
     result=call.FLAG,
 )
 

@@ -46,17 +46,17 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) 
     words, constants = launch.words_at(place), schedules.steps(betas, device)
     tables, size = schedules.tables(steps, pair.tables, device), sum(w.numel() for w in weights)
     most = launch.warps(device)
-    grid: tuple[int, ...]
     with launch.on(device):
         if sizes.is_unrolled(dim, hidden, pair.tables is not None):
             groups = 1 if count >= sizes.MANY else sizes.LANES
             block = sizes.LANES // groups
             # a lane's own sample takes long: more programs than run at a time leave fewer of them waiting at the end
-            grid = (min(triton.cdiv(count, block), 3 * most if groups == 1 else most),)
-            partial = torch.empty(size + 1, grid[0], dtype=torch.float32, device=device)
+            before = place.before_carry(count)
+            grid = (min(triton.cdiv(count, block), 3 * most if groups == 1 else most), 1 if before == count else 2)
+            partial = torch.empty(size + 1, grid[0] * grid[1], dtype=torch.float32, device=device)
             unrolled_kernel[grid](
-                x0, partial, constants.scale, constants.noise_scale, constants.factor, *tables, *weights, count, steps,
-                **words, D=dim, H=hidden, BLOCK_N=block, GROUPS=groups, **OPTIONS
+                x0, partial, constants.scale, constants.noise_scale, constants.factor, *tables, *weights, count, before,
+                steps, **words, D=dim, H=hidden, BLOCK_N=block, GROUPS=groups, **OPTIONS
             )  # fmt: skip
         else:
             wide, all_groups = sizes.wide_sizes(dim, hidden), triton.cdiv(steps, 4)

@@ -12,7 +12,7 @@ With one dimension, W2 is kept out of a_j until the end, and d W2 needs no sum o
 sum g relu(z_j) = w sum a_j x + v sum a_j t + b sum a_j with (w, v) = W1[j], b = b1_j.
 
 Limits, D = 1, H = 4, compiled for sm_90 (80 registers, no spills): 764 instructions in the loop over a group of four
-steps, 191 for a (sample, step), 796 with the scan; 135 of them are the noise. An H100 issues 132 * 4 warp instructions
+steps, 191 for a (sample, step), 799 with the scan; 135 of them are the noise. An H100 issues 132 * 4 warp instructions
 a cycle, that is 88 (sample, step) pairs. Bytes: x0 is read once and 2 P + 1 sums of a program are written, next to
 nothing.
 """
@@ -124,10 +124,10 @@ def store_gradients(w1_ptr, stride, sums, network, D: tl.constexpr, H: tl.conste
 def unrolled_kernel(
     x0_ptr, partial_ptr, scale_ptr, noise_scale_ptr, factor_ptr, time_ptr, skip_ptr, out_table_ptr, std_scale_ptr,
     mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr,
-    count, steps, first, step, seed_low, seed_high,
+    count, before, steps, first_low, first_high, step, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, GROUPS: tl.constexpr,
 ):  # fmt: skip
-    """A column of partial [P + 1, programs]: sums over samples and steps."""
+    """A column of partial [P + 1, programs]: sums over samples, `before` of them before a carry, and steps."""
     TABLES: tl.constexpr = skip_ptr is not None
     mean_network = load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H)
     std_network = load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H)
@@ -137,8 +137,15 @@ def unrolled_kernel(
     lane = tl.arange(0, GROUPS)[None, :]
     step = step_word(step)
 
-    for block in range(tl.program_id(0), tl.cdiv(count, BLOCK_N), tl.num_programs(0)):
-        n = block * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
+    # The upper bits of the index carry once at the most. The programs of a row of the grid stay on one side of that: a
+    # lane with upper bits of its own would need 87 registers and not 80, which costs one warp in six.
+    side = tl.program_id(1)
+    begin = side * before
+    count = tl.where(side == 0, before, count)
+
+    for block in range(tl.program_id(0), tl.cdiv(count - begin, BLOCK_N), tl.num_programs(0)):
+        n = begin + block * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
+        sample = (tl.cast(first_low + n, tl.uint32), tl.cast(first_high + side, tl.uint32) << 16)
         x = ()
         for d in tl.static_range(D):
             x = x + (tl.load(x0_ptr + n.to(tl.int64) * D + d, mask=n < count, other=0.0),)
@@ -147,7 +154,7 @@ def unrolled_kernel(
             group = tile * GROUPS + lane
             eps = ()
             for d in tl.static_range(D):
-                eps = eps + (normals(first + n, group, step, d, seed_low, seed_high),)
+                eps = eps + (normals(sample, group, step, d, seed_low, seed_high),)
             state = x
             if GROUPS > 1:
                 state = ()
@@ -194,8 +201,8 @@ def unrolled_kernel(
         for d in tl.static_range(D):  # -log N(x_T; 0, 1)
             loss += tl.where((n < count) & (lane == GROUPS - 1), 0.5 * x[d] * x[d], 0.0)
 
-    programs = tl.num_programs(0)
-    partial_ptr += tl.program_id(0)
+    programs = tl.num_programs(0) * tl.num_programs(1)
+    partial_ptr += side * tl.num_programs(0) + tl.program_id(0)
     P: tl.constexpr = H * (2 * D + 2) + D
     store_gradients(partial_ptr, programs, mean_sums, mean_network, D, H)
     store_gradients(partial_ptr + P * programs, programs, std_sums, std_network, D, H)

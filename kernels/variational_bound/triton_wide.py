@@ -11,10 +11,10 @@ Limits, compiled for sm_90 without spills: instructions of a warp for a (sample,
 multiply-adds alone need:
 
     D     H    registers    instructions    multiply-adds
-    1    64       125             92              28
-    4    64       197            291              76
-    8    16       222            197              35
-    8    64       250            588             140
+    1    64       127             92              28
+    4    64       173            297              76
+    8    16       225            197              35
+    8    64       254            588             140
 
 The rest are sums over lanes, ten instructions each, and additions within a lane: tl.sum knows no multiply-add. An H100
 issues 132 * 4 warp instructions a cycle.
@@ -26,7 +26,7 @@ import triton.language as tl
 from kernels.triton.elementary import log
 from kernels.triton.gaussian import load_tables, term
 from kernels.triton.launch import UNSPECIALIZED
-from kernels.triton.noise import normals, pick, step_word
+from kernels.triton.noise import normals, pick, sample_words, step_word
 from kernels.triton.wide import forward, load_network
 
 
@@ -75,7 +75,7 @@ def store_gradients(w1_ptr, stride, sums, D: tl.constexpr, H: tl.constexpr, DIMS
 def wide_kernel(
     x0_ptr, partial_ptr, scale_ptr, noise_scale_ptr, time_ptr, skip_ptr, out_table_ptr, std_scale_ptr,
     mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr,
-    count, steps, segment, first, step, seed_low, seed_high,
+    count, steps, segment, first_low, first_high, step, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, DIMS: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
     """A column of partial [P + 1, programs]: sums over samples and over `segment` groups of four steps."""
@@ -92,10 +92,11 @@ def wide_kernel(
 
     for block in range(tl.program_id(0), tl.cdiv(count, BLOCK_N), tl.num_programs(0)):
         n = block * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
+        sample = sample_words(first_low, first_high, n)
         sample_mask = (n < count) & (d < D)
         x = tl.load(x0_ptr + n.to(tl.int64) * D + d, mask=sample_mask, other=0.0)
         for group in range(0, end):
-            four = normals(first + n, group, step, d, seed_low, seed_high)
+            four = normals(sample, group, step, d, seed_low, seed_high)
             for i in range(4):
                 t = 4 * group + i  # counted from 0
                 eps = pick(four, i)

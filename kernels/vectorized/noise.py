@@ -73,7 +73,7 @@ def normal_tile(sample: Tensor, dimension: Tensor, group: Tensor, launch: Tensor
     Args:
         sample, dimension: [columns] int32, and
         group: [groups] int32, all relative to the tile's corner.
-        launch: [6] int32: first sample, first group, step, stream << 24, and the two words of the seed.
+        launch: [6] int32: the words of the counter at the tile's corner, and the two of the seed.
     """
     counter = (sample + launch[0], group[:, None] + launch[1], launch[2], dimension + launch[3])
     words = philox(counter, (launch[4], launch[5]))

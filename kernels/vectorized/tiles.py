@@ -5,7 +5,8 @@ call of Philox, hence the leading 4. A block of samples has `width` samples of `
 element (d, n) in column d * width + n. The shape of a tile does not depend on the number of samples: a last block is
 padded, so nothing compiles twice and memory stays bounded. Blocks begin at multiples of `width` in the stream, not in
 the call: a sample is always computed in the same column of the same block, which is why its bits cannot depend on
-`first` or `count`, whatever the compiler does with the order of its sums.
+`first` or `count`, whatever the compiler does with the order of its sums. They begin anew at multiples of 2^32, so that
+the samples of a block have the upper bits of their index in common.
 """
 
 import functools
@@ -69,9 +70,12 @@ def blocks(first: int, count: int, dim: int, device: torch.device, hidden: int =
         keep_freed_memory()
     columns = COLUMNS.get(device.type, COLUMNS_ELSEWHERE)
     width = max(16, min(columns // dim, 8 * columns // hidden) // 16 * 16)
-    for sample in range(first // width * width, first + count, width):
-        low, high = max(sample, first), min(sample + width, first + count)
+    low, end = first, first + count
+    while low < end:
+        sample = low - low % 2**32 % width
+        high = min(sample + width, (low // 2**32 + 1) * 2**32, end)
         yield Block(sample, width, dim, slice(low - first, high - first), slice(low - sample, high - sample), device)
+        low = high
 
 
 @functools.cache
@@ -95,7 +99,8 @@ def noise(
     """The normals of one tile, [4, groups, columns]; `backwards` reverses the order of the groups."""
     step, seed = place.step, place.seed
     known = 0 if isinstance(step, Tensor) else step
-    words = (block.sample, tile.start // 4, known, stream << STREAM_SHIFT, seed, seed >> 32)
+    second = block.sample >> 32 << 16 | tile.start // 4
+    words = (block.sample, second, known, stream << STREAM_SHIFT, seed, seed >> 32)
     launch = torch.tensor([signed(word) for word in words], dtype=torch.int32, device=block.device)
     if isinstance(step, Tensor):
         launch[2] = step  # stays on the device
