@@ -85,7 +85,6 @@ def fit_network(
     )
     model.diffusion_ = Diffusion(network, schedule, model.backend)
     model.losses_ = np.zeros(0, dtype=np.float32)  # until training ends, which an interrupt can do early
-    batch_size = _chosen(model, "batch_size", defaults)
     steps = arguments.integer("steps", chosen["steps"], 1, 2**32 - 1)
     result = train(
         model.diffusion_,
@@ -96,7 +95,7 @@ def fit_network(
         seed=seed,
         progress=bool(model.verbose),
         condition=seen.condition,
-        batch_size=min(arguments.integer("batch_size", batch_size, 1, 2**32 - 1), len(seen.x0)),
+        batch_size=batch_size_of(model, defaults, len(seen.x0)),
         draws=model.draws,
         closed_form=True,
         warmup_steps=50,
@@ -107,6 +106,11 @@ def fit_network(
         checkpoints=checkpoints,
     )
     model.losses_ = result.losses.numpy()
+
+
+def batch_size_of(model: "DDPM", defaults: Defaults, rows: int) -> int:
+    """Return the rows of a batch, of so many rows in all."""
+    return min(arguments.integer("batch_size", _chosen(model, "batch_size", defaults), 1, 2**32 - 1), rows)
 
 
 def _chosen(model: "DDPM", name: str, defaults: Defaults) -> Any:

@@ -19,6 +19,7 @@ from ddpm.classes import classes_of, index_of, one_hot
 from ddpm.defaults import Defaults
 from ddpm.estimator import DDPM
 from ddpm.progress import progress_bar
+from ddpm.shards import Shard, shards_of_rank
 from ddpm.table_files import Parts
 from ddpm.tables import Array, Table, as_array
 
@@ -58,15 +59,18 @@ def _fit(model: DDPM, parts: Parts, checkpoints: Checkpoints | None) -> None:
         name = (model._table.names or range(len(varies)))[place]
         warnings.warn(f"column {name} varies in so few rows that it is taken for a constant", stacklevel=2)
     classes = 0 if parts.columns.target is None else len(model.classes_)
+    shards = shards_of_rank(parts.rows, fitting.batch_size_of(model, defaults, parts.rows))
     with _file(parts.rows, (model.transform_.dim, classes)) as (z, condition):
         at = 0
         for part, y in _read(parts, "scale", model.verbose):
             exact = np.asarray(as_array(part), dtype=np.float64)
             rows = slice(at, at + len(exact))
-            z[rows] = model.transform_.transform(model._table.continuous(exact, seed + at, varies))
+            at += len(exact)
+            if not _is_ours(rows, shards):
+                continue
+            z[rows] = model.transform_.transform(model._table.continuous(exact, seed + rows.start, varies))
             if y is not None:
                 condition[rows] = one_hot(index_of(y, model.classes_, len(exact)), classes)
-            at += len(exact)
         given = None if classes == 0 else torch.from_numpy(condition)
         fitting.fit_network(model, Rows(torch.from_numpy(z), given), None, defaults, seed, checkpoints)
 
@@ -100,6 +104,11 @@ def _look(model: DDPM, parts: Parts, seed: int) -> Any:
 
         return pd.concat(drawn, ignore_index=True)
     return np.concatenate(drawn)
+
+
+def _is_ours(rows: slice, shards: Sequence[Shard] | None) -> bool:
+    """Whether this process trains on some of the rows; None is all. What others train on takes no room in the file."""
+    return shards is None or any(of.rows.start < rows.stop and rows.start < of.rows.stop for of in shards)
 
 
 def _decimals(tables: Sequence[Table]) -> tuple[int | None, ...]:

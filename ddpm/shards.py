@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from ddpm.batches import Batches, Rows
@@ -60,6 +61,13 @@ def shards_of(rows: int, batch_size: int | None, count: int) -> list[Shard]:
     count = min(count, batch)
     parts = enumerate(zip(split(rows, count), split(batch, count), strict=True))
     return [Shard(i, of_data, of_batch) for i, (of_data, of_batch) in parts]
+
+
+def shards_of_rank(rows: int, batch_size: int | None) -> list[Shard] | None:
+    """Return the shards that this process will train on; None where it has no others beside it, and trains on all."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    return shards_of(rows, batch_size, SHARDS)[dist.get_rank() :: dist.get_world_size()]
 
 
 def own(count: int, ranks: Ranks | None) -> range:

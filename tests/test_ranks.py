@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import oracle
 import processes
 import pytest
@@ -203,3 +204,32 @@ def test_an_epoch_has_every_row_of_a_shard_once(batch: int) -> None:
         values, counts = torch.cat(epoch).unique(return_counts=True)
         assert torch.equal(values, x0[shard.slice, 0])
         assert (counts == len(shard.places)).all()
+
+
+def fit_a_large_table(folder: Path) -> None:
+    """Fit a table in parts on each rank; write the model of each, and how much room its rows take."""
+    from ddpm import large_tables, table_files
+
+    model = ddpm.DDPM((8,), steps=5, timesteps=10, batch_size=64, random_state=0)
+    scaled: list[int] = []
+    transform = large_tables.fitting.TableTransform.transform
+
+    def counted(of: Any, x: Any) -> Any:
+        scaled.append(len(x))
+        return transform(of, x)
+
+    large_tables.fitting.TableTransform.transform = counted  # type: ignore[method-assign]
+    large_tables.fit(model, table_files.parts_of(folder / "x.npy", rows=16))
+    rank, world = dist.get_rank(), dist.get_world_size()
+    model.save(folder / f"{world}-{rank}.safetensors")
+    assert sum(scaled) <= 6400 / world + 16 * 64 / world
+
+
+def test_of_a_large_table_each_rank_scales_its_own_rows(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    np.save(tmp_path / "x.npy", oracle.points(6400, 2).numpy())
+    for world in (1, 2):
+        processes.run(world, fit_a_large_table, tmp_path)
+    first, *others = (path.read_bytes() for path in sorted(tmp_path.glob("*.safetensors")))
+    assert len(others) == 2
+    assert all(other == first for other in others)
