@@ -40,11 +40,27 @@ class Ranks:
             RankLost: not every rank has answered.
         """
         found = tensor.new_empty((self.size, *tensor.shape))
-        try:
+        with self._all_there():
             dist.all_gather(list(found.unbind()), tensor.contiguous(), group=self.group)
+        return found
+
+    def exchange(self, tensor: Tensor) -> Tensor:
+        """Give row i of `tensor`, [size, ...], to rank i, and return what all have given to this one, [size, ...].
+
+        Raises:
+            RankLost: not every rank has answered.
+        """
+        found = torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        with self._all_there():
+            dist.all_to_all_single(found, tensor.contiguous(), group=self.group)
+        return found
+
+    @contextlib.contextmanager
+    def _all_there(self) -> Iterator[None]:
+        try:
+            yield
         except RuntimeError as error:
             raise RankLost(f"{self._lost()} ended or answers no more, so that training cannot go on") from error
-        return found
 
     def _lost(self) -> str:
         """Return the names of the ranks that do not say that they are alive."""

@@ -1,7 +1,8 @@
 """A batch in virtual shards, whose gradients are added in one order, on however many ranks they are computed.
 
-No reduction of NCCL or gloo promises its order. So each rank computes whole shards, all gather the gradients of all
-shards, and each adds them in the same tree: the weights are the same bits on any number of ranks of one kind.
+No reduction of NCCL or gloo promises its order. So each rank computes whole shards, and adds up some of the gradient's
+numbers, of all shards, in a tree: the weights are the same bits on any number of ranks of one kind. With S shards on R
+ranks a rank sends the numbers of its S / R shards once, receives as many, and the sum of each once more.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from ddpm.optimizer import HostAdamW
 from ddpm.ranks import Ranks
 from ddpm.recipe import Recipe
 from ddpm.steps import Step, at_random, seeded
-from ddpm.stop import Stop
+from ddpm.stop import Stop, Wish
 from kernels.networks import MLPPair
 from kernels.training_step import gradients_of_steps
 
@@ -80,8 +81,34 @@ def gather(found: Tensor, count: int, ranks: Ranks | None) -> Tensor:
     if ranks is None:
         return found
     most = -(-count // ranks.size)  # the last of which some ranks do not have
-    padded = torch.cat([found, found.new_zeros((most - len(found), *found.shape[1:]))])
-    return ranks.gather(padded).transpose(0, 1).flatten(0, 1)[:count]
+    return ranks.gather(_padded(found, most)).transpose(0, 1).flatten(0, 1)[:count]
+
+
+def weighted_sum(found: Tensor, weights: Tensor, wish: Wish, ranks: Ranks | None) -> tuple[Tensor, Wish]:
+    """Return the sum over all shards, and the greatest wish of all ranks.
+
+    Args:
+        found: of the shards of this rank, [own, n].
+        weights: of all shards, [S] float64.
+        wish: of this rank.
+        ranks: None where this process is alone.
+
+    Returns:
+        The sum of weights times rows, [n] float64, and the wish.
+    """
+    if ranks is None:
+        return tree_sum(weights[:, None] * found), wish
+    most, share = -(-len(weights) // ranks.size), -(-found.shape[1] // ranks.size)
+    padded = _padded(_padded(found, most).T, share * ranks.size).T
+    rows = ranks.exchange(padded.unflatten(1, (ranks.size, share)).transpose(0, 1))  # [rank, its shard, share]
+    ordered = rows.transpose(0, 1).flatten(0, 1)[: len(weights)]
+    own_sums = tree_sum(weights[:, None] * ordered)
+    sums, wishes = ranks.gather(torch.cat([own_sums, own_sums.new_tensor([wish])])).split([share, 1], dim=1)
+    return sums.flatten()[: found.shape[1]], Wish(int(wishes.max()))
+
+
+def _padded(rows: Tensor, count: int) -> Tensor:
+    return torch.cat([rows, rows.new_zeros((count - len(rows), *rows.shape[1:]))])
 
 
 def tree_sum(values: Tensor) -> Tensor:
@@ -108,17 +135,15 @@ def sharded_step(
     sizes = [*(p.numel() for p in trained), 1]
     find = partial(_by_autograd, trained) if pair is None else partial(_by_kernel, pair)
     parts = [find(diffusion, seen.at(shards[i].slice), recipe, shards[i]) for i in own(len(shards), ranks)]
-    found = torch.zeros((len(parts), sum(sizes) + 1), dtype=dtype, device=device)  # and the wish to stop
+    found = torch.zeros((len(parts), sum(sizes)), dtype=dtype, device=device)
     weights = torch.tensor([len(shard.rows) / len(seen.x0) for shard in shards], dtype=torch.float64, device=device)
 
     def step(iteration: int) -> float:
         optimizer.zero_grad()
         for out, part in zip(found, parts, strict=True):
-            part(out[:-1], iteration)
-        found[:, -1] = float(stop.wanted())
-        every = gather(found, len(shards), ranks)
-        stop.agreed = int(every[:, -1].max())
-        *gradients, loss = tree_sum(weights[:, None] * every[:, :-1]).split(sizes)
+            part(out, iteration)
+        total, stop.agreed = weighted_sum(found, weights, stop.wanted(), ranks)
+        *gradients, loss = total.split(sizes)
         value = loss.item()
         if math.isfinite(value):
             for p, gradient in zip(trained, gradients, strict=True):

@@ -23,7 +23,7 @@ class Stop:
     def __init__(self, interrupts: Interrupts) -> None:
         self.interrupts = interrupts
         self.deadline: float | None = None
-        self.agreed: int | None = None
+        self.agreed: Wish | None = None
 
     def wanted(self) -> Wish:
         """Return the wish of this process."""
@@ -34,4 +34,4 @@ class Stop:
 
     def wish(self) -> Wish:
         """Return the wish of all."""
-        return self.wanted() if self.agreed is None else Wish(self.agreed)
+        return self.wanted() if self.agreed is None else self.agreed

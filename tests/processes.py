@@ -15,7 +15,7 @@ import torch.distributed as dist
 WAIT = 100.0  # seconds, until a test fails
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torch.distributed", "ddpm"])
+_context.set_forkserver_preload(["torch.distributed", "ddpm", "ddpm.large_tables"])
 
 
 def start(world: int, function: Callable[..., None], *arguments: Any) -> list[BaseProcess]:

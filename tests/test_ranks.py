@@ -3,6 +3,9 @@
 
 import os
 import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,13 @@ from test_checkpoints import EVERYTHING, PLAIN, diffusion, file_of
 
 import ddpm
 from ddpm import checkpoint, ranks, shards
-from ddpm.batches import Batches
+from ddpm.batches import Batches, Rows
+from ddpm.interrupts import Interrupts
 from ddpm.ranks import RankLost
+from ddpm.recipe import Recipe
+from ddpm.stop import Stop, Wish
 
-X0 = oracle.points(50, 2)
+X0 = oracle.points(64, 2)
 STEPS = 20
 
 
@@ -139,24 +145,74 @@ def test_a_rank_that_dies_ends_the_others(tmp_path: Path, how: int) -> None:
 # ---- shards
 
 
+class Virtual:
+    """A rank among others, each a thread of this process."""
+
+    def __init__(self, rank: int, shared: "Shared") -> None:
+        self.rank, self.size, self.shared = rank, len(shared.given), shared
+
+    def gather(self, found: torch.Tensor) -> torch.Tensor:
+        return torch.stack(self._all(found))
+
+    def exchange(self, found: torch.Tensor) -> torch.Tensor:
+        assert len(found) == self.size
+        return torch.stack([given[self.rank] for given in self._all(found)])
+
+    def _all(self, found: torch.Tensor) -> list[torch.Tensor]:
+        self.shared.given[self.rank] = found
+        self.shared.barrier.wait()
+        every = list(self.shared.given)
+        self.shared.barrier.wait()
+        return every
+
+
+class Shared:
+    """What the virtual ranks of a group have in common."""
+
+    def __init__(self, size: int) -> None:
+        self.given = [torch.zeros(0)] * size
+        self.barrier = threading.Barrier(size, timeout=processes.WAIT)
+
+
+def on_virtual_ranks(size: int, function: Callable[[Any], Any]) -> list[Any]:
+    """Call a function for each of `size` ranks, each in a thread, and return the results."""
+    shared = Shared(size)
+    with ThreadPoolExecutor(size) as threads:
+        return list(threads.map(function, [Virtual(rank, shared) for rank in range(size)]))
+
+
 @pytest.mark.parametrize("count", [1, 12, 64, 100])
-def test_shards_are_gathered_in_their_order(count: int) -> None:
-    class Virtual:
-        """A rank among others in this process."""
+def test_shards_are_gathered_and_added_in_their_order(count: int) -> None:
+    values, weights = oracle.points(count, 5), oracle.points(count, 1)[:, 0].double()
+    total = shards.tree_sum(weights[:, None] * values)
 
-        def __init__(self, rank: int, size: int, all_found: list[torch.Tensor]) -> None:
-            self.rank, self.size, self.all_found = rank, size, all_found
+    def check(rank: Any) -> bool:
+        found, wish = values[list(shards.own(count, rank))], Wish(min(2, rank.rank))
+        gathered = shards.gather(found, count, rank)
+        added, agreed = shards.weighted_sum(found, weights, wish, rank)
+        return torch.equal(gathered, values) and torch.equal(added, total) and agreed == min(2, rank.size - 1)
 
-        def gather(self, found: torch.Tensor) -> torch.Tensor:
-            most = max(map(len, self.all_found))
-            assert len(found) == most
-            return torch.stack([torch.cat([f, torch.full((most - len(f), 2), -1.0)]) for f in self.all_found])
+    for size in {1, 2, 3, 7, 31, 32, 63, 64} & set(range(count + 1)):
+        assert all(on_virtual_ranks(size, check))
 
-    values = torch.arange(2.0 * count).view(count, 2)
-    for size in range(1, min(64, count) + 1):
-        found = [values[list(shards.own(count, Virtual(rank, size, [])))] for rank in range(size)]
-        for rank in range(size):
-            assert torch.equal(shards.gather(found[rank], count, Virtual(rank, size, found)), values)
+
+@pytest.mark.one_thread
+def test_sixty_four_ranks_train_to_the_same_bits() -> None:
+    expected = diffusion()
+    train(expected, 3, shards=64, **PLAIN)
+    whole = [p.detach() for p in expected.parameters()]
+    models = [diffusion() for _ in X0]  # torch's generator, which begins them, is one for all threads
+
+    def trained(rank: Any) -> bool:
+        model, stop = models[rank.rank], Stop(Interrupts())
+        recipe = Recipe(1e-2, 1e-6, PLAIN["seed"], None, None, False, 0, None, None, None, 100, shards=64)
+        cut = shards.shards_of(len(X0), None, 64)
+        with shards.sharded_step(model, Rows(X0, None), recipe, cut, rank, stop) as step:
+            for iteration in range(3):
+                step(iteration)
+        return all(map(torch.equal, whole, model.parameters()))
+
+    assert all(on_virtual_ranks(len(X0), trained))  # a shard for each row
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 64])
@@ -171,7 +227,7 @@ def test_the_tree(count: int) -> None:
     assert shards.tree_sum(values).tolist() == expected
 
 
-@pytest.mark.parametrize(("rows", "batch", "count"), [(50, None, 12), (50, 16, 12), (1000, 10, 64), (7, 7, 7)])
+@pytest.mark.parametrize(("rows", "batch", "count"), [(64, None, 12), (50, 16, 12), (1000, 10, 64), (7, 7, 7)])
 def test_each_row_is_in_one_shard(rows: int, batch: int | None, count: int) -> None:
     found = shards.shards_of(rows, batch, count)
     assert len(found) == min(count, batch or rows)
@@ -218,7 +274,7 @@ def fit_a_large_table(folder: Path) -> None:
         scaled.append(len(x))
         return transform(of, x)
 
-    large_tables.fitting.TableTransform.transform = counted  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(large_tables.fitting.TableTransform, "transform", counted)
     large_tables.fit(model, table_files.parts_of(folder / "x.npy", rows=16))
     rank, world = dist.get_rank(), dist.get_world_size()
     model.save(folder / f"{world}-{rank}.safetensors")
