@@ -14,6 +14,7 @@ from functools import partial
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ddpm.batches import Batches, Rows
 from ddpm.diffusion import Diffusion
@@ -81,7 +82,8 @@ def gather(found: Tensor, count: int, ranks: Ranks | None) -> Tensor:
     if ranks is None:
         return found
     most = -(-count // ranks.size)  # the last of which some ranks do not have
-    return ranks.gather(_padded(found, most)).transpose(0, 1).flatten(0, 1)[:count]
+    padded = torch.cat([found, found.new_zeros((most - len(found), *found.shape[1:]))])
+    return ranks.gather(padded).transpose(0, 1).flatten(0, 1)[:count]
 
 
 def weighted_sum(found: Tensor, weights: Tensor, wish: Wish, ranks: Ranks | None) -> tuple[Tensor, Wish]:
@@ -99,7 +101,7 @@ def weighted_sum(found: Tensor, weights: Tensor, wish: Wish, ranks: Ranks | None
     if ranks is None:
         return tree_sum(weights[:, None] * found), wish
     most, share = -(-len(weights) // ranks.size), -(-found.shape[1] // ranks.size)
-    padded = _padded(_padded(found, most).T, share * ranks.size).T
+    padded = pad(found, (0, share * ranks.size - found.shape[1], 0, most - len(found)))
     rows = ranks.exchange(padded.unflatten(1, (ranks.size, share)).transpose(0, 1))  # [rank, its shard, share]
     ordered = rows.transpose(0, 1).flatten(0, 1)[: len(weights)]
     own_sums = tree_sum(weights[:, None] * ordered)
@@ -107,16 +109,13 @@ def weighted_sum(found: Tensor, weights: Tensor, wish: Wish, ranks: Ranks | None
     return sums.flatten()[: found.shape[1]], Wish(int(wishes.max()))
 
 
-def _padded(rows: Tensor, count: int) -> Tensor:
-    return torch.cat([rows, rows.new_zeros((count - len(rows), *rows.shape[1:]))])
-
-
 def tree_sum(values: Tensor) -> Tensor:
-    """Return the sum over the first dimension, in float64: of neighbours, then of neighbouring sums, to the last."""
+    """Return the sum over the first dimension, in float64: each value of the first half is added to its like in the
+    second, and so on with these sums; the last of an odd number is left for the next round."""
     values = values.double()
     while len(values) > 1:
-        last = values[len(values) // 2 * 2 :]  # one without a neighbour
-        values = torch.cat([values[:-1:2] + values[1::2], last])
+        half = len(values) // 2
+        values = torch.cat([values[:half] + values[half : 2 * half], values[2 * half :]])
     return values[0]
 
 

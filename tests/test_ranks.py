@@ -219,7 +219,8 @@ def test_sixty_four_ranks_train_to_the_same_bits() -> None:
 def test_the_tree(count: int) -> None:
     def tree(values: list[float]) -> float:
         while len(values) > 1:
-            values = [sum(values[i : i + 2]) for i in range(0, len(values), 2)]
+            half = len(values) // 2
+            values = [a + b for a, b in zip(values, values[half : 2 * half])] + values[2 * half :]  # noqa: B905
         return values[0]
 
     values = oracle.points(count, 3)
