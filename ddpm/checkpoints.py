@@ -87,7 +87,8 @@ class Run:
         if checkpoints is not None:
             checkpoint.check_can_be_saved(diffusion)
             resumed = checkpoints.resume and Path(checkpoints.path).exists()
-            check_output(checkpoints.path, force=resumed)
+            if writes:
+                check_output(checkpoints.path, force=resumed)
             if resumed:
                 self._resume(checkpoints.path)
 
@@ -102,8 +103,10 @@ class Run:
             self.losses = torch.cat([self.losses, found.losses])
             self.validated |= found.validation_losses
             self._save()
-            if self.stop.wish() == Wish.END and len(self.losses) < self.steps:
+            if self.stop.wish() == Wish.END:
                 self._interrupt()
+        if self.stop.wanted() == Wish.END:  # after the last word of all ranks, or before the first iteration
+            self._interrupt()
         return TrainingResult(self.losses, self.validated)
 
     def _steps_to_checkpoint(self) -> int:

@@ -201,9 +201,18 @@ def test_a_signal_ends_the_iteration_and_saves(
     assert file_of(model, tmp_path) == file_of(whole, tmp_path)
 
 
-def test_a_signal_in_the_last_iteration_comes_too_late(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    send(monkeypatch, {11: (signal.SIGTERM,)})
-    assert len(train(diffusion(), **EVERYTHING, checkpoints=ddpm.Checkpoints(path)).losses) == 12
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
+def test_a_signal_in_the_last_iteration_is_heard(path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    """Else a loop around training of one iteration could not be stopped."""
+    model = diffusion()
+    checkpoints = ddpm.Checkpoints(path, resume=True) if kept else None
+    with monkeypatch.context() as patch:
+        send(patch, {11: (signal.SIGINT,)})
+        with pytest.raises(KeyboardInterrupt, match="interrupted after 12 of 12 iterations"):
+            train(model, **EVERYTHING, checkpoints=checkpoints)
+    assert model.iteration == 12
+    if kept:
+        assert len(train(model, **EVERYTHING, checkpoints=checkpoints).losses) == 12
 
 
 def test_a_second_signal_stops_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,17 +237,24 @@ def test_a_handler_of_the_user_stays(path: Path, monkeypatch: pytest.MonkeyPatch
     assert seen == [signal.SIGINT]
 
 
+def train_until(seconds: float, model: ddpm.Diffusion, options: dict[str, Any]) -> None:
+    """Train until Ctrl-C comes, which may be before it has begun."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        train(model, 10**6, **options)
+    finally:
+        timer.join()
+
+
 @pytest.mark.parametrize("backend", ["native", "vectorized"])
 @pytest.mark.parametrize("options", [PLAIN, EVERYTHING], ids=["plain", "everything"])
 def test_an_interrupt_leaves_whole_iterations(tmp_path: Path, backend: str, options: dict[str, Any]) -> None:
     """Ctrl-C at some moment: without a checkpoint too, the model is that of as many iterations as it says."""
     for moment in range(8):
         model, expected = diffusion(backend), diffusion(backend)
-        timer = threading.Timer(0.003 * (moment + 1), os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
-            train(model, 10**6, **options)
-        timer.join()
+            train_until(0.003 * (moment + 1), model, options)
         if model.iteration:  # it may have come before the first
             train(expected, model.iteration, **options)
         assert file_of(model, tmp_path) == file_of(expected, tmp_path)

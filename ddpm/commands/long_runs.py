@@ -43,7 +43,7 @@ def checkpoints_for(out: Path, every: int | timedelta | None, resume: bool, forc
     if path.exists() and not resume:
         if not force:
             raise FileExistsError(f"{path}: exists already: --resume goes on from it, --force begins anew")
-        path.unlink()
+        path.unlink(missing_ok=True)  # of several processes, the first does it
     return ddpm.Checkpoints(path, every or timedelta(minutes=1), resume)
 
 

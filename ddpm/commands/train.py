@@ -100,7 +100,7 @@ def train(
         said = bound()
         write(out)
     if kept is not None:
-        checkpoint_of(out).unlink()
+        checkpoint_of(out).unlink(missing_ok=True)
     say(f"{said}; wrote {out}")
 
 
