@@ -1,0 +1,105 @@
+"""`ddpm train` that is stopped, resumed, and run by several processes."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+from processes import ended, started
+
+from ddpm.commands import main
+from ddpm.recipe import Recipe
+
+pytest.importorskip("sklearn")
+
+STEPS = ["--steps", "12", "--backend", "vectorized"]
+SMALL = {
+    "table": ["--hidden", "8", "--timesteps", "10", *STEPS],
+    "tutorial": ["--tutorial", "--hidden", "4", "--timesteps", "10", *STEPS],
+}
+
+
+def train(data: Path, out: Path, *options: str) -> int:
+    return main(["train", str(data), "--out", str(out), *options])
+
+
+def interrupt_iteration(patch: pytest.MonkeyPatch, iteration: int, number: int) -> None:
+    """Send a signal to this process in an iteration of training."""
+    learning_rate = Recipe.learning_rate
+
+    def send(self: Recipe, at: int) -> float:
+        if at == iteration:
+            os.kill(os.getpid(), number)
+        return learning_rate(self, at)
+
+    patch.setattr(Recipe, "learning_rate", send)
+
+
+@pytest.mark.parametrize("options", SMALL.values(), ids=list(SMALL))
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_a_stopped_run_goes_on(
+    tmp_path: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    number: int,
+    code: int,
+) -> None:
+    whole, out, kept = (tmp_path / f"{name}.safetensors" for name in ("whole", "run", "run.checkpoint"))
+    assert train(data, whole, *options) == 0
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        interrupt_iteration(patch, 6, number)
+        assert train(data, out, *options, "--checkpoint-every", "5") == code
+    said = f"interrupted after 7 of 12 iterations, saved in {kept}: the same command with --resume goes on from there"
+    assert capsys.readouterr().err == f"ddpm: {said}\n"
+    assert main(["info", str(kept)]) == 0
+    assert "7 of 12, a checkpoint" in capsys.readouterr().out
+    assert train(data, out, *options, "--checkpoint-every", "5") == 2
+    assert "exists already: --resume goes on from it, --force begins anew" in capsys.readouterr().err
+    assert main(["sample", str(kept), "--count", "3", "--out", str(tmp_path / "x.npy")]) == 2
+    assert "is a checkpoint of training" in capsys.readouterr().err
+    assert train(data, out, *options, "--resume", "--lr", "0.5") == 2
+    assert "was begun with another lr: 0.01; this call has 0.5" in capsys.readouterr().err
+    assert train(data, out, *options, "--resume") == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert not kept.exists()
+    assert train(data, tmp_path / "new.safetensors", *options, "--resume") == 0  # begins where there is nothing yet
+    assert (tmp_path / "new.safetensors").read_bytes() == whole.read_bytes()
+
+
+def test_force_begins_anew(tmp_path: Path, data: Path) -> None:
+    out, kept = tmp_path / "run.safetensors", tmp_path / "run.checkpoint.safetensors"
+    kept.write_text("of another run")
+    assert train(data, out, *SMALL["tutorial"], "--checkpoint-every", "1h", "--force") == 0
+    assert sorted(tmp_path.iterdir()) == sorted([data, out])
+
+
+@pytest.mark.parametrize("period", ["0", "0s", "-1", "1.5", "s", "10 m", "1d", ""])
+def test_a_period_is_updates_or_a_time(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], period: str
+) -> None:
+    assert train(data, tmp_path / "run.safetensors", "--checkpoint-every", period) == 2
+    assert "is neither a number of updates, as 1000, nor a time, as 60s, 10m or 1h" in capsys.readouterr().err
+
+
+def train_as_torchrun_does(rank: int, world: int, port: int, data: Path, out: Path) -> None:
+    """Run the command as one of the processes that torchrun starts."""
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
+    os.environ.update(MASTER_ADDR="localhost", MASTER_PORT=str(port))
+    assert train(data, out, *SMALL["table"]) == 0
+    assert not dist.is_initialized()
+
+
+def test_processes_of_torchrun_train_one_model(tmp_path: Path, data: Path) -> None:
+    for world in (1, 2):
+        with socket.socket() as found:
+            found.bind(("localhost", 0))
+            port = found.getsockname()[1]
+        out = tmp_path / f"{world}.safetensors"
+        ranks = [started(train_as_torchrun_does, rank, world, port, data, out) for rank in range(world)]
+        assert ended(ranks) == [0] * world
+    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
