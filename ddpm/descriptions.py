@@ -4,6 +4,7 @@ A form is a type, None, a tuple of forms of which one must fit, [form] of a list
 of two, or {key: form} of an object, where a key that ends in "?" may be missing and the key ANY stands for all others.
 """
 
+import re
 import reprlib
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 TABLE, RUN = "table", "run"  # the parts of a file that others add to a network and its schedule
 
 ANY = "*"
+SURROGATE = re.compile("[\ud800-\udfff]")
 NAME = (str, int)
 SCALAR = (None, bool, float, str)
 FLAT = (*SCALAR, [SCALAR])
@@ -87,6 +89,8 @@ def _is(value: Any, form: Any) -> bool:
         return isinstance(value, type(form))
     if form is float:
         return type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)
+    if form is str:  # of whole characters, which JSON does not promise
+        return type(value) is str and SURROGATE.search(value) is None
     return value is None if form is None else type(value) is form or form is object
 
 

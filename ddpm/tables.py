@@ -171,16 +171,13 @@ def _kind(dtype: str) -> str:
 
 def _has_dtype(kind: str, dtype: str) -> bool:
     """Whether there are tables of a kind with a dtype; of complex numbers and of objects, scikit-learn says more."""
-    if kind == "frame":
-        import pandas as pd
-
-        try:
-            return pd.api.types.pandas_dtype(dtype).kind in "fiub"
-        except TypeError:
-            return False
     if kind == "tensor":
         return isinstance(getattr(torch, dtype, None), torch.dtype)
     try:
-        return np.dtype(dtype).kind in "fiubcO"
+        if kind == "array":
+            return np.dtype(dtype).kind in "fiubcO"
+        import pandas as pd
+
+        return pd.api.types.pandas_dtype(dtype).kind in "fiub"
     except (TypeError, ValueError, SyntaxError):  # a name may be that of a structure
         return False

@@ -33,10 +33,18 @@ def run(world: int, function: Callable[..., None], *arguments: Any) -> None:
     assert ended(start(world, function, *arguments)) == [0] * world
 
 
-def ended(processes: list[BaseProcess]) -> list[int | None]:
-    """Wait for processes and return their exit codes; those that do not end are killed."""
+def alone(count: int, function: Callable[..., None], *arguments: Any) -> list[BaseProcess]:
+    """Start processes without a group, that call `function` with `arguments` and their number, from 0."""
+    found: list[BaseProcess] = [_context.Process(target=function, args=(*arguments, i)) for i in range(count)]
+    for process in found:
+        process.start()
+    return found
+
+
+def ended(processes: list[BaseProcess], wait: float = WAIT) -> list[int | None]:
+    """Wait for processes and return their exit codes; those that do not end in so many seconds are killed."""
     for process in processes:
-        process.join(WAIT)
+        process.join(wait)
         if process.is_alive():
             process.kill()
     return [process.exitcode for process in processes]
