@@ -109,6 +109,16 @@ def _description(content: bytes, chance: Chance) -> bytes:
     return safetensors.torch.save(tensors, {FORMAT: _changed(said, chance)})
 
 
+def _of_another_size(content: bytes, chance: Chance) -> bytes:
+    """A network that its tensors are not those of, and that memory may not hold."""
+    tensors, text = opened(content)
+    said = json.loads(text)
+    network, size = said["network"], chance.choice([1, 5, 10**6, 10**7, 2**24])
+    network |= chance.choice([{"dim": size}, {"condition_dim": size}, {"hidden": [size, *network["hidden"][1:]]}])
+    network |= chance.choice([{}, {}, {"hidden": network["hidden"] * 10**4}, {"features": [1.0] * 10**4}])
+    return safetensors.torch.save(tensors, {FORMAT: json.dumps(said)})
+
+
 def _tensors(content: bytes, chance: Chance) -> bytes:
     tensors, said = opened(content)
     name, other = chance.choice(sorted(tensors)), chance.choice(sorted(tensors))
@@ -134,7 +144,7 @@ def _tensors(content: bytes, chance: Chance) -> bytes:
 
 
 WAYS: list[Callable[[bytes, Chance], bytes]] = [*BYTES, _of_another_length, *[_header] * 2, *[_description] * 6]
-WAYS += [_tensors] * 4
+WAYS += [_of_another_size, *[_tensors] * 4]
 
 
 # ---- JSON

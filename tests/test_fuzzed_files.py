@@ -27,7 +27,7 @@ import safetensors.torch
 import torch
 
 import ddpm
-from ddpm import commands, sample_parts
+from ddpm import commands, model_files, sample_parts
 from ddpm.averages import Averages
 
 COUNT = int(os.environ.get("FUZZ", "2000"))
@@ -100,6 +100,12 @@ def read_table(path: Path) -> tuple[Any, Callable[[], Any]]:
     return model, partial(model.sample, 2)
 
 
+def read_either(path: Path) -> tuple[Any, Callable[[], Any]]:
+    """As the commands do."""
+    model = model_files.load(path, "vectorized")
+    return model, partial(model_files.sample, model, 2)
+
+
 def read_run(path: Path) -> tuple[Any, Callable[[], Any]]:
     model = network()
     with contextlib.suppress(FloatingPointError):  # a number that is none, in weights that training goes on from
@@ -115,7 +121,7 @@ class Kind(NamedTuple):
 KINDS = {
     "model": Kind(lambda path: ddpm.save(trained(), path), read_model),
     "table": Kind(lambda path: fitted("quantile").save(path), read_table),
-    "plain table": Kind(lambda path: fitted(None).save(path), read_table),
+    "plain table": Kind(lambda path: fitted(None).save(path), read_either),
     "run": Kind(stop_in_the_middle, read_run),
 }
 
