@@ -26,7 +26,7 @@ FORM = {
     **{"version": int, "network": NETWORK, "frozen?": [str], "schedule": str},
     **{"seed": int, "iteration": int, "best_loss?": (None, float)},
     f"{TABLE}?": {
-        **{"params": {"random_state": (None, int), ANY: FLAT}, "scaling": (None, str), "whiten": bool},
+        **{"params": {"random_state": FLAT, ANY: FLAT}, "scaling": (None, str), "whiten": bool},
         **{"table": COLUMNS, "classes": (None, [SCALAR]), "columns?": (None, [[NAME], (None, int)])},
     },
     f"{RUN}?": {"identity": {"steps": int, ANY: (*FLAT, {ANY: FLAT})}, "validated": {ANY: float}},

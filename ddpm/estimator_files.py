@@ -93,36 +93,42 @@ def _restored(
         found.columns_ = Columns(tuple(names_in_file), target)
     if names is not None and all(isinstance(name, str) for name in names):
         found.feature_names_in_ = np.asarray(names, dtype=object)
-    _check(found)
+    _check_table(found)
+    _check_arrays(found)
     return found
 
 
-def _check(model: "DDPM") -> None:
-    """Raise ValueError unless the parts of a model fit one another."""
+def _check_table(model: "DDPM") -> None:
+    """Raise ValueError unless the table, its transform, its classes and the network fit one another."""
     columns, classes = model.n_features_in_, len(getattr(model, "classes_", ()))
     network, table = model.diffusion_.network, model._table
     assert isinstance(network, GaussianMLP)
-    lengths = {
-        "dim": (network.dim, model.transform_.dim),
-        "condition_dim": (network.condition_dim, classes),
-        "dtypes": (len(table.dtypes), columns if table.kind == "frame" else 1),
+    in_frame = columns if table.kind == "frame" else 0
+    counts = {
+        "columns of the network": (network.dim, model.transform_.dim),
+        "classes of the network": (network.condition_dim, classes),
+        "dtypes": (len(table.dtypes), in_frame or 1),
+        "names": (len(table.names or ()), in_frame),
         "decimals": (len(table.decimals), columns),
-        "names": (len(table.names or ()), columns if table.kind == "frame" else 0),
     }
     if hasattr(model, "columns_"):
-        lengths["columns"] = (len(model.columns_.names), columns + bool(classes))
-        targets = range(columns + 1) if classes else (None,)
-        if model.columns_.target not in targets:
-            raise ValueError(f"the target must be one of {targets}; got {model.columns_.target}")
-    for name, (found, expected) in lengths.items():
+        names, target = model.columns_
+        counts["columns of the file"] = (len(names), columns + bool(classes))
+        if (target is None) != (classes == 0) or not 0 <= (target or 0) < len(names):
+            raise ValueError(f"the target must be one of {len(names)} columns, or null without classes; got {target}")
+    for name, (found, expected) in counts.items():
         if found != expected:
-            raise ValueError(f"{name} must be {expected}, or as many; got {found}")
+            raise ValueError(f"it must have {expected} {name}; got {found}")
     for decimals in table.decimals:
         if decimals is not None:
             arguments.integer("decimals", decimals, 0, DECIMALS)
+
+
+def _check_arrays(model: "DDPM") -> None:
+    """Raise ValueError unless the numbers beside those of the transform are what they should be."""
     for bound in (model._low, model._high):
-        if bound.shape != (columns,) or bound.dtype != np.float64 or not np.isfinite(bound).all():
-            raise ValueError(f"lowest and highest must be finite float64 [{columns}]")
+        if bound.shape != (model.n_features_in_,) or bound.dtype != np.float64 or not np.isfinite(bound).all():
+            raise ValueError(f"lowest and highest must be finite float64 [{model.n_features_in_}]")
     if not (model._low <= model._high).all():
         raise ValueError("lowest must not be above highest")
     if model.losses_.ndim != 1 or model.losses_.dtype != np.float32:

@@ -217,6 +217,34 @@ def test_impossible_betas_name_the_file(path: Path, betas: torch.Tensor) -> None
         ddpm.load(path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"hidden": [2**24]}, r"network\.mean\.0\.bias must have shape \[16777216\]; got \[4\]"),
+        ({"hidden": [4] * 1000}, "8 tensors, too few for 1000 hidden layers"),
+        ({"hidden": [10**9]}, "hidden must be from 1 to 16777216; got 1000000000"),
+        ({"hidden": "4"}, r"description\.network\.hidden must be a list; got '4'"),
+        ({"dim": 2**24, "hidden": [2**24], "features": [1.0] * 10**5}, "layers that are too large"),
+        ({"dropout": 10**400}, "dropout must be a number"),
+        ({"width": 3}, "has an entry 'width', which is not known"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_a_network_that_its_tensors_are_not(path: Path, changed: dict[str, Any], said: str) -> None:
+    tensors, description = contents(path)
+    description["network"] |= changed
+    save_file(tensors, path, {"fused-ddpm": json.dumps(description)})
+    with pytest.raises(ValueError, match=rf"model\.safetensors' is not a whole model of fused-ddpm.*({said})"):
+        ddpm.load(path)
+
+
+def test_a_network_of_several_dtypes_is_not_saved(tmp_path: Path) -> None:
+    model = diffusion()
+    model.network.get_submodule("std").double()
+    with pytest.raises(ValueError, match=r"one dtype, .*; got torch\.float32, torch\.float64"):
+        ddpm.save(model, tmp_path / "model.safetensors")
+
+
 def test_a_failed_save_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
 
