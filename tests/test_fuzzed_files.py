@@ -9,7 +9,6 @@ import io
 import os
 import random
 import re
-import resource
 import signal
 import traceback
 import warnings
@@ -87,7 +86,7 @@ def stop_in_the_middle(path: Path) -> None:
         ddpm.train(network(), X0, **RUN, progress=False, checkpoints=ddpm.Checkpoints(path, 1))
 
 
-# ---- readers: each gives the bytes of what it has read, after it has worked
+# ---- readers: each gives what it has read, and what draws two rows of it
 
 
 def read_model(path: Path) -> tuple[Any, Callable[[], Any]]:
@@ -147,8 +146,8 @@ class Fault(Exception):
 
 def check(kind: Kind, path: Path, expected: bytes | None) -> str:
     """Read a file; return what came of it. `expected`, of the model, where the file can be no other's."""
-    describe(path)
     with memory_below(10 * path.stat().st_size + READING):
+        describe(path)
         try:
             model, sample = kind.read(path)
         except (ValueError, OSError) as error:
@@ -166,6 +165,7 @@ def check(kind: Kind, path: Path, expected: bytes | None) -> str:
 
 
 def check_said(said: str, path: Path) -> None:
+    """Raise Fault unless an error names the file in one line, and is none of torch's for want of memory."""
     if path.name not in said or "\n" in said or len(said) > LONGEST or "allocate" in said:
         raise Fault(f"an error of {len(said)} characters: {said[:2000]}")
 
@@ -225,6 +225,8 @@ def work(folder: Path, worker: int) -> None:
             sample()
             expected[name] = bytes_of(model, path.with_name(f"again_{path.name}"))
             path.unlink()
+    import resource  # POSIX's
+
     if data := re.search(r"^VmData:\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE):
         limit = 1024 * int(data[1]) + 2**30  # so that no fault takes the machine's memory
         resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
