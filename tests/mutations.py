@@ -8,7 +8,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 Chance = random.Random
 
@@ -80,7 +79,27 @@ def _truncated(content: bytes, chance: Chance) -> bytes:
 BYTES = [_flipped, _overwritten, _inserted, _deleted, _repeated, _truncated]
 
 
-# ---- the header
+# ---- the header, and what it says in our name
+
+
+def split(content: bytes) -> tuple[str, bytes]:
+    """Return the header of a safetensors file, and the numbers."""
+    (length,) = struct.unpack("<Q", content[:8])
+    return content[8 : 8 + length].decode(), content[8 + length :]
+
+
+def joined(header: str, numbers: bytes) -> bytes:
+    """Return a file of both."""
+    encoded = header.encode()
+    return struct.pack("<Q", len(encoded)) + encoded + numbers
+
+
+def said_otherwise(content: bytes, change: Callable[[str], str]) -> bytes:
+    """Return the same file with another description."""
+    header, numbers = split(content)
+    entries = json.loads(header)
+    entries["__metadata__"][FORMAT] = change(entries["__metadata__"][FORMAT])
+    return joined(json.dumps(entries), numbers)
 
 
 def _of_another_length(content: bytes, chance: Chance) -> bytes:
@@ -90,37 +109,33 @@ def _of_another_length(content: bytes, chance: Chance) -> bytes:
 
 
 def _header(content: bytes, chance: Chance) -> bytes:
-    (length,) = struct.unpack("<Q", content[:8])
-    header = _changed(content[8 : 8 + length].decode(), chance).encode()
-    return struct.pack("<Q", len(header)) + header + content[8 + length :]
-
-
-# ---- what it says, and its tensors
-
-
-def opened(content: bytes) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors of a model file, and what it says."""
-    (length,) = struct.unpack("<Q", content[:8])
-    return safetensors.torch.load(content), json.loads(content[8 : 8 + length])["__metadata__"][FORMAT]
+    header, numbers = split(content)
+    return joined(_changed(header, chance), numbers)
 
 
 def _description(content: bytes, chance: Chance) -> bytes:
-    tensors, said = opened(content)
-    return safetensors.torch.save(tensors, {FORMAT: _changed(said, chance)})
+    return said_otherwise(content, lambda text: _changed(text, chance))
 
 
 def _of_another_size(content: bytes, chance: Chance) -> bytes:
     """A network that its tensors are not those of, and that memory may not hold."""
-    tensors, text = opened(content)
-    said = json.loads(text)
-    network, size = said["network"], chance.choice([1, 5, 10**6, 10**7, 2**24])
-    network |= chance.choice([{"dim": size}, {"condition_dim": size}, {"hidden": [size, *network["hidden"][1:]]}])
-    network |= chance.choice([{}, {}, {"hidden": network["hidden"] * 10**4}, {"features": [1.0] * 10**4}])
-    return safetensors.torch.save(tensors, {FORMAT: json.dumps(said)})
+
+    def change(text: str) -> str:
+        said = json.loads(text)
+        network, size = said["network"], chance.choice([1, 5, 10**6, 10**7, 2**24])
+        network |= chance.choice([{"dim": size}, {"condition_dim": size}, {"hidden": [size, *network["hidden"][1:]]}])
+        network |= chance.choice([{}, {}, {"hidden": network["hidden"] * 10**4}, {"features": [1.0] * 10**4}])
+        return json.dumps(said)
+
+    return said_otherwise(content, change)
+
+
+# ---- its tensors
 
 
 def _tensors(content: bytes, chance: Chance) -> bytes:
-    tensors, said = opened(content)
+    said = json.loads(split(content)[0])["__metadata__"]
+    tensors = safetensors.torch.load(content)
     name, other = chance.choice(sorted(tensors)), chance.choice(sorted(tensors))
     tensor = tensors[name].clone()
     kind = chance.randrange(9)
@@ -140,7 +155,7 @@ def _tensors(content: bytes, chance: Chance) -> bytes:
         name = chance.choice([other, f"{name}2", f"{other}.x", "x", f"optimizer.{other}", f"run.{other}"])
     else:
         tensors[name], tensor, name = tensors[other].clone(), tensor, other
-    return safetensors.torch.save(tensors | {name: tensor}, {FORMAT: said})
+    return safetensors.torch.save(tensors | {name: tensor}, said)
 
 
 WAYS: list[Callable[[bytes, Chance], bytes]] = [*BYTES, _of_another_length, *[_header] * 2, *[_description] * 6]
