@@ -1,26 +1,34 @@
 """Models on disk: safetensors for the numbers, readable metadata beside them, never pickle."""
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ddpm import descriptions
 from ddpm.averages import KINDS
+from ddpm.descriptions import RUN, TABLE
 from ddpm.diffusion import Diffusion
-from ddpm.files import atomic_path
+from ddpm.files import atomic_path, one_line
 from ddpm.networks import GaussianMLP, is_plain
 from ddpm.schedule import Schedule
+from kernels import arguments, backends
 
 Part = tuple[dict[str, Any], dict[str, Tensor]]  # a description, and tensors by name
 
-FORMAT, VERSION = "fused-ddpm", 2
-PARTS = TABLE, RUN = "table", "run"
-READABLE = (1, 2)  # the first version knew the tutorial's networks only
+FORMAT, VERSION = "fused-ddpm", 3
+PARTS = TABLE, RUN
+READABLE = (1, 2, 3)  # the first knew the tutorial's networks only, the first two no SHA-256
+DIGEST = "sha256"  # of all else that a file holds
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # that layers compute in
+ADAMW = {"step", "exp_avg", "exp_avg_sq"}
 
 
 def check_can_be_saved(diffusion: Diffusion) -> None:
@@ -35,6 +43,7 @@ def check_can_be_saved(diffusion: Diffusion) -> None:
             f"network is no longer what GaussianMLP({said}) makes, and would come back as another: only weights, dtype "
             "and requires_grad of such a network can be saved"
         )
+    _check_dtypes(network.state_dict())
 
 
 def save(diffusion: Diffusion, path: str | os.PathLike[str], *, parts: Mapping[str, Part] | None = None) -> None:
@@ -67,17 +76,19 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str], *, parts: Mapping[s
         "best_loss": diffusion.best_loss,
         **{part: told for part, (told, _) in parts.items()},
     }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # one entry, because the order of several changes from run to run, and equal models should be equal files
-    content = safetensors.torch.save(
-        {name: t.contiguous() for name, t in tensors.items()}, {FORMAT: json.dumps(description)}
-    )
+    said = json.dumps(description | {DIGEST: _digest(description, tensors)})
+    content = safetensors.torch.save(tensors, {FORMAT: said})
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def _made(arguments: dict[str, Any], schedule: Schedule) -> GaussianMLP:
+    """A network without numbers, which takes no memory however large it is."""
     preconditioned = schedule if arguments.get("preconditioned") else None
-    return GaussianMLP(**arguments | {"preconditioned": preconditioned})
+    with torch.device("meta"):
+        return GaussianMLP(**arguments | {"preconditioned": preconditioned})
 
 
 def _is_as_made(network: GaussianMLP, made: GaussianMLP) -> bool:
@@ -91,13 +102,36 @@ def _is_as_made(network: GaussianMLP, made: GaussianMLP) -> bool:
     )
 
 
+def _check_dtypes(tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError unless the tensors of a network have one dtype that layers compute in."""
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    if len(dtypes) != 1 or not dtypes.issubset(DTYPES):
+        raise ValueError(
+            f"network must have one dtype, {', '.join(map(str, DTYPES))}; got {', '.join(sorted(map(str, dtypes)))}"
+        )
+
+
+def _digest(description: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of a description, and of the names, dtypes, shapes and bytes of tensors on the CPU."""
+    found = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a model file says of its network, its schedule, its training and its parts, {} for none.
 
     Raises:
         FileNotFoundError, IsADirectoryError: no such file.
-        ValueError: the file is truncated, is not one of ours, or was written by a later version.
+        ValueError: the file is truncated or changed, is not one of ours, or was written by a later version.
     """
+    return _read(path)[0]
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description and the tensors of a file: these are the file itself, and change with it."""
     if Path(path).is_dir():
         raise IsADirectoryError(f"{os.fspath(path)}: is a folder, not a model file")
     if not Path(path).is_file():
@@ -105,19 +139,28 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get(FORMAT)
+            if metadata is None:
+                raise ValueError(f"{os.fspath(path)!r} is not a model of fused-ddpm")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a whole safetensors file: {error}") from error
-    if metadata is None:
-        raise ValueError(f"{os.fspath(path)!r} is not a model of fused-ddpm")
+        raise ValueError(f"{os.fspath(path)!r} is not a whole safetensors file: {one_line(error)}") from error
     try:
-        description: dict[str, Any] = {part: {} for part in PARTS} | json.loads(metadata)
-        version = description["version"]
-    except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
-    if version not in READABLE:
-        readable = " and ".join(map(str, READABLE))
-        raise ValueError(f"{os.fspath(path)!r} has format version {version}; this reads {readable}")
-    return description
+        description = json.loads(metadata)
+        version = descriptions.version(description)
+        if version in READABLE:
+            written = description.pop(DIGEST, None)
+            descriptions.check(description)
+            if (written is not None or version > 2) and written != _digest(description, tensors):
+                raise ValueError(f"it was changed after it was written: it has not the {DIGEST} that it names")
+            return {part: {} for part in PARTS} | description, tensors
+    except (ValueError, RecursionError) as error:
+        raise _not_whole(path, error) from error
+    readable = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
+    raise ValueError(f"{os.fspath(path)!r} has format version {one_line(version)}; this reads {readable}")
+
+
+def _not_whole(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    return ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {one_line(error)}")
 
 
 def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
@@ -125,8 +168,8 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is truncated, is not one of ours, was written by a later version or by ddpm.DDPM, or is a
-            checkpoint.
+        ValueError: the file is truncated or changed, is not one of ours, was written by a later version or by
+            ddpm.DDPM, or is a checkpoint.
     """
     diffusion, parts = load_with_parts(path, backend)
     refuse_checkpoint(path, parts)
@@ -143,32 +186,82 @@ def refuse_checkpoint(path: str | os.PathLike[str], parts: Mapping[str, object])
 
 def load_with_parts(path: str | os.PathLike[str], backend: str | None = None) -> tuple[Diffusion, dict[str, Part]]:
     """Read a model, and what others added to it."""
-    description = describe(path)
+    description, mapped = _read(path)
+    tensors = {name: tensor.clone() for name, tensor in mapped.items()}
+    backends.check_somewhere(backend, "cpu")  # what is wrong from here on is the file
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors: dict[str, Tensor] = {
-                # a copy: what safetensors gives is the file itself, and changes with it
-                name: file.get_tensor(name).clone()
-                for name in file.keys()  # noqa: SIM118
-            }
-    except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a whole safetensors file: {error}") from error
-    try:
-        schedule = Schedule(tensors["schedule.betas"])
-        network = _made(description["network"], schedule)
-        network.load_state_dict(_of("network", tensors), assign=True)  # in the dtype that they were saved in
-        for name in description.get("frozen", ()):
-            network.get_parameter(name).requires_grad_(False)
-        seed, iteration = int(description["seed"]), int(description["iteration"])
-        optimizer_state = _optimizer_state(network, tensors)
-        kept = {kind: _kept(network, tensors, kind) for kind in KINDS if any(n.startswith(kind) for n in tensors)}
-    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:  # names or shapes do not fit
-        raise ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {error}") from error
-    diffusion = Diffusion(network, schedule, backend)
-    diffusion.seed, diffusion.iteration = seed, iteration
-    diffusion.optimizer_state = optimizer_state or None
-    diffusion.kept, diffusion.best_loss = kept, description.get("best_loss")
+        diffusion = _restored(description, tensors, backend)
+    except (TypeError, ValueError) as error:
+        raise _not_whole(path, error) from error
     return diffusion, {part: (description[part], _of(part, tensors)) for part in PARTS if description[part]}
+
+
+def _restored(description: dict[str, Any], tensors: dict[str, Tensor], backend: str | None) -> Diffusion:
+    """The model of a description and all tensors of a file."""
+    known = ("network", "optimizer", "schedule", *KINDS, *(part for part in PARTS if description[part]))
+    for name in tensors:
+        if name.partition(".")[0] not in known:
+            raise ValueError(f"it has a tensor {name!r}, of no part of it")
+    schedule = _schedule(_of("schedule", tensors))
+    network = _network(description["network"], schedule, _of("network", tensors))
+    parameters = dict(network.named_parameters())
+    for name in description.get("frozen", ()):
+        if name not in parameters:
+            raise ValueError(f"frozen names {name!r}, which is no parameter")
+        parameters[name].requires_grad_(False)
+    diffusion = Diffusion(network, schedule, backend)
+    diffusion.seed = arguments.integer("seed", description["seed"], -(2**63), 2**64 - 1)
+    diffusion.iteration = arguments.integer("iteration", description["iteration"], 0, 2**32)
+    diffusion.optimizer_state = _optimizer_state(parameters, _of("optimizer", tensors)) or None
+    kept = {kind: _of(kind, tensors) for kind in KINDS}
+    diffusion.kept = {kind: _fitted(kind, weights, parameters) for kind, weights in kept.items() if weights}
+    if description.get("best_loss") is not None:
+        diffusion.best_loss = arguments.number("best_loss", description["best_loss"])
+    return diffusion
+
+
+def _schedule(tensors: dict[str, Tensor]) -> Schedule:
+    if tensors.keys() != {"betas"}:
+        raise ValueError(f"schedule must have the tensor schedule.betas alone; got {', '.join(tensors) or 'none'}")
+    if tensors["betas"].dtype != torch.float64:
+        raise ValueError(f"betas must be float64; got {tensors['betas'].dtype}")
+    return Schedule(tensors["betas"])
+
+
+def _network(said: dict[str, Any], schedule: Schedule, tensors: dict[str, Tensor]) -> GaussianMLP:
+    """The network of these tensors, in the dtype that they were saved in."""
+    if len(said["hidden"]) > len(tensors):
+        raise ValueError(f"network has {len(tensors)} tensors, too few for {len(said['hidden'])} hidden layers")
+    try:
+        network = _made(said, schedule)
+    except RuntimeError as error:  # torch's: the sizes of a layer have a product that is no size
+        raise ValueError(f"network has layers that are too large: {error}") from error
+    tensors = _fitted("network", tensors, network.state_dict())
+    _check_dtypes(tensors)
+    network.load_state_dict(tensors, assign=True)
+    return network
+
+
+def _fitted(part: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Floating tensors in the order that is expected.
+
+    Raises:
+        ValueError: they have other names or shapes.
+    """
+    missing, more = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing:
+        raise ValueError(f"it has no tensor {part}.{missing[0]}")
+    if more:
+        raise ValueError(f"it has a tensor {part}.{more[0]}, which is of no layer")
+    for name, tensor in tensors.items():
+        _check_shape(f"{part}.{name}", tensor, expected[name].shape)
+    return {name: tensors[name] for name in expected}
+
+
+def _check_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
+    arguments.floating(name, tensor)
+    if tensor.shape != shape:
+        raise ValueError(f"{name} must have shape {list(shape)}; got {list(tensor.shape)}")
 
 
 def restore(diffusion: Diffusion, saved: Diffusion) -> None:
@@ -183,23 +276,20 @@ def _of(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
 
 
-def _kept(network: GaussianMLP, tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """The weights of a kind that were kept beside those of the network."""
-    weights = {name: tensors[f"{kind}.{name}"] for name, _ in network.named_parameters()}
-    for name, p in network.named_parameters():
-        if weights[name].shape != p.shape:
-            raise ValueError(f"{kind}.{name} must have shape {list(p.shape)}; got {list(weights[name].shape)}")
-    return weights
-
-
-def _optimizer_state(network: GaussianMLP, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def _optimizer_state(parameters: Mapping[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """AdamW's state by parameter name; the first files had the number of the parameter in its place."""
-    parameters, state = dict(network.named_parameters()), dict[str, dict[str, Tensor]]()
+    numbered, state = (
+        dict(zip(map(str, range(len(parameters))), parameters, strict=True)),
+        dict[str, dict[str, Tensor]](),
+    )
     for entry, tensor in tensors.items():
-        if entry.startswith("optimizer."):
-            name, _, key = entry.removeprefix("optimizer.").rpartition(".")
-            name = list(parameters)[int(name)] if name.isdigit() else name
-            if key != "step" and tensor.shape != parameters[name].shape:
-                raise ValueError(f"{entry} must have shape {list(parameters[name].shape)}; got {list(tensor.shape)}")
-            state.setdefault(name, {})[key] = tensor
+        name, _, key = entry.rpartition(".")
+        name = numbered.get(name, name)
+        if name not in parameters or key not in ADAMW:
+            raise ValueError(f"it has a tensor optimizer.{entry}, which AdamW has not")
+        _check_shape(f"optimizer.{entry}", tensor, () if key == "step" else parameters[name].shape)
+        state.setdefault(name, {})[key] = tensor
+    for name, of in state.items():
+        if of.keys() != ADAMW:
+            raise ValueError(f"optimizer.{name} must have {', '.join(sorted(ADAMW))}; got {', '.join(sorted(of))}")
     return state

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ddpm import checkpoint
 from ddpm.checkpoint import RUN
 from ddpm.diffusion import Diffusion
-from ddpm.files import check_output
+from ddpm.files import check_output, one_line
 from ddpm.stop import Stop, Wish
 from ddpm.training_result import TrainingResult
 from kernels import arguments
@@ -136,20 +137,45 @@ class Run:
         if RUN not in parts:
             raise ValueError(f"{os.fspath(path)!r} is a model, not a checkpoint of its training")
         said, tensors = parts[RUN]
-        try:
-            identity, losses = said["identity"], tensors["losses"]
-            validated = {int(iteration): float(loss) for iteration, loss in said["validated"].items()}
-        except (LookupError, AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: {error}") from error
+        identity = said["identity"]
         for name, value in self.identity.items():
             if identity.get(name) != value:
                 begun, now = _told(identity.get(name)), _told(value)
                 raise ValueError(f"{os.fspath(path)!r} was begun with another {name}: {begun}; this call has {now}")
+        try:
+            losses, validated = self._done(saved, tensors, said["validated"])
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: {one_line(error)}") from error
+        if not _is_alike(saved, self.diffusion):
+            raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: its network is not that of its run")
         checkpoint.restore(self.diffusion, saved)
         self.losses, self.validated = losses, validated
+
+    def _done(
+        self, saved: Diffusion, tensors: dict[str, Tensor], validated: dict[str, float]
+    ) -> tuple[Tensor, dict[int, float]]:
+        """The losses of training and of validation until a checkpoint.
+
+        Raises:
+            ValueError: not those of some iterations.
+        """
+        losses = tensors.get("losses", torch.zeros(0))
+        if tensors.keys() != {"losses"} or losses.dtype != torch.float32 or losses.dim() != 1:
+            raise ValueError("it must have run.losses, a vector of float32, and nothing else of a run")
+        if len(losses) > min(self.steps, saved.iteration):
+            raise ValueError(f"it has the losses of {len(losses)} iterations, after {saved.iteration} of {self.steps}")
+        return losses, {int(iteration): float(loss) for iteration, loss in validated.items()}
+
+
+def _is_alike(saved: Diffusion, other: Diffusion) -> bool:
+    """Whether two are of one network and one schedule, but for weights."""
+    networks = [
+        (m.network.arguments, {name: t.dtype for name, t in m.network.state_dict().items()}) for m in (saved, other)
+    ]
+    return networks[0] == networks[1] and torch.equal(saved.schedule.betas, other.schedule.betas)
 
 
 def _told(value: Any) -> str:
     """A value in a message; of data there is a digest only."""
-    text = str(value)
+    text = one_line(value)
     return f"{text[:8]}... (a digest)" if isinstance(value, str) and len(text) == 64 else text

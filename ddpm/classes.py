@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ddpm.batches import GROUP, permutation
 from kernels.constants import CLASSES
+from kernels.place import MOST_SAMPLES
 from kernels.reference.noise import MASK
 
 MOST = 1000  # classes
@@ -38,6 +39,18 @@ def classes_of(y: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.intp]
     if len(names) > MOST:
         raise ValueError(f"y must hold at most {MOST} different classes; got {len(names)}")
     return names, index, counts
+
+
+def check_classes(names: NDArray[Any], counts: NDArray[Any]) -> None:
+    """Raise ValueError unless these are classes, and how many rows each has, as `classes_of` gives them."""
+    if names.ndim != 1 or not 1 <= len(names) <= MOST or names.dtype.kind not in "biufU":
+        raise ValueError(f"classes must be from 1 to {MOST} numbers or texts; got {names.dtype} {list(names.shape)}")
+    if not np.array_equal(np.unique(names), names):
+        raise ValueError("classes must be in order, each once")
+    if counts.shape != names.shape or counts.dtype.kind not in "iu":
+        raise ValueError(f"class_counts must be whole numbers [{len(names)}]; got {counts.dtype} {list(counts.shape)}")
+    if not ((counts >= 1) & (counts <= MOST_SAMPLES)).all():
+        raise ValueError(f"class_counts must be from 1 to {MOST_SAMPLES}; got {counts.min()} to {counts.max()}")
 
 
 def index_of(y: ArrayLike, names: NDArray[Any], count: int) -> NDArray[np.intp]:

@@ -8,9 +8,13 @@ import numpy as np
 import torch
 
 from ddpm import checkpoint
+from ddpm.classes import check_classes
+from ddpm.files import one_line
+from ddpm.networks import GaussianMLP
 from ddpm.table_files import Columns
-from ddpm.tables import Table
+from ddpm.tables import DECIMALS, Table
 from ddpm.transforms import TableTransform
+from kernels import arguments
 
 if TYPE_CHECKING:
     from ddpm.diffusion import Diffusion
@@ -42,14 +46,28 @@ def save(model: "DDPM", path: str | os.PathLike[str]) -> None:
 
 def load(kind: type["DDPM"], path: str | os.PathLike[str], backend: str | None) -> "DDPM":
     """Read a model; see DDPM.load."""
-    diffusion, parts = checkpoint.load_with_parts(path, backend)
+    return of_parts(kind, path, backend, *checkpoint.load_with_parts(path, backend))
+
+
+def of_parts(
+    kind: type["DDPM"],
+    path: str | os.PathLike[str],
+    backend: str | None,
+    diffusion: "Diffusion",
+    parts: dict[str, checkpoint.Part],
+) -> "DDPM":
+    """Return the model that checkpoint.load_with_parts has read from a file.
+
+    Raises:
+        ValueError: it is none of a table, or not a whole one.
+    """
     checkpoint.refuse_checkpoint(path, parts)
     if checkpoint.TABLE not in parts:
         raise ValueError(f"{os.fspath(path)!r} has no table: it was written by ddpm.save, and ddpm.load reads it")
     try:
         return _restored(kind, backend, diffusion, *parts[checkpoint.TABLE])
     except (LookupError, TypeError, ValueError) as error:  # parts are missing, or do not fit
-        raise ValueError(f"{os.fspath(path)!r} is not a whole model of a table: {error}") from error
+        raise ValueError(f"{os.fspath(path)!r} is not a whole model of a table: {one_line(error)}") from error
 
 
 def _restored(
@@ -62,6 +80,7 @@ def _restored(
     found._low, found._high = arrays.pop("lowest"), arrays.pop("highest")
     if said["classes"] is not None:
         found.classes_, found.class_counts_ = np.array(said["classes"]), arrays.pop("class_counts")
+        check_classes(found.classes_, found.class_counts_)
     found.transform_ = TableTransform(said["scaling"], said["whiten"]).restore(arrays)
     found.n_features_in_ = len(found.transform_.constant)
     table = said["table"]
@@ -74,7 +93,46 @@ def _restored(
         found.columns_ = Columns(tuple(names_in_file), target)
     if names is not None and all(isinstance(name, str) for name in names):
         found.feature_names_in_ = np.asarray(names, dtype=object)
+    _check_table(found)
+    _check_arrays(found)
     return found
+
+
+def _check_table(model: "DDPM") -> None:
+    """Raise ValueError unless the table, its transform, its classes and the network fit one another."""
+    columns, classes = model.n_features_in_, len(getattr(model, "classes_", ()))
+    network, table = model.diffusion_.network, model._table
+    assert isinstance(network, GaussianMLP)
+    in_frame = columns if table.kind == "frame" else 0
+    counts = {
+        "columns of the network": (network.dim, model.transform_.dim),
+        "classes of the network": (network.condition_dim, classes),
+        "dtypes": (len(table.dtypes), in_frame or 1),
+        "names": (len(table.names or ()), in_frame),
+        "decimals": (len(table.decimals), columns),
+    }
+    if hasattr(model, "columns_"):
+        names, target = model.columns_
+        counts["columns of the file"] = (len(names), columns + bool(classes))
+        if (target is None) != (classes == 0) or not 0 <= (target or 0) < len(names):
+            raise ValueError(f"the target must be one of {len(names)} columns, or null without classes; got {target}")
+    for name, (found, expected) in counts.items():
+        if found != expected:
+            raise ValueError(f"it must have {expected} {name}; got {found}")
+    for decimals in table.decimals:
+        if decimals is not None:
+            arguments.integer("decimals", decimals, 0, DECIMALS)
+
+
+def _check_arrays(model: "DDPM") -> None:
+    """Raise ValueError unless the numbers beside those of the transform are what they should be."""
+    for bound in (model._low, model._high):
+        if bound.shape != (model.n_features_in_,) or bound.dtype != np.float64 or not np.isfinite(bound).all():
+            raise ValueError(f"lowest and highest must be finite float64 [{model.n_features_in_}]")
+    if not (model._low <= model._high).all():
+        raise ValueError("lowest must not be above highest")
+    if model.losses_.ndim != 1 or model.losses_.dtype != np.float32:
+        raise ValueError(f"losses must be float32 [steps]; got {model.losses_.dtype} {list(model.losses_.shape)}")
 
 
 def _in_json(value: Any) -> Any:

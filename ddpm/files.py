@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all."""
+"""Files: outputs that appear whole or not at all, and what is said of those that cannot be read."""
 
 import os
 import secrets
@@ -6,6 +6,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SHOWN = 300  # characters of an error about the content of a file
+
+
+def one_line(said: object) -> str:
+    """Return what is said of the content of a file, which can be anything, as one line of bounded length."""
+    text = " ".join(str(said).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> None:

@@ -21,11 +21,13 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Any:
         FileNotFoundError, ValueError: no such file, or none of ours.
         ImportError: it is of a table, and scikit-learn is not installed.
     """
-    if not checkpoint.describe(path)["table"]:
-        return checkpoint.load(path, backend).to(device_type_for(backend))
-    import ddpm
+    diffusion, parts = checkpoint.load_with_parts(path, backend)
+    if checkpoint.TABLE in parts:
+        from ddpm import DDPM, estimator_files
 
-    return ddpm.DDPM.load(path, backend)
+        return estimator_files.of_parts(DDPM, path, backend, diffusion, parts)
+    checkpoint.refuse_checkpoint(path, parts)
+    return diffusion.to(device_type_for(backend))
 
 
 def sample(model: Any, count: int, first: int = 0, seed: int = 0) -> Any:

@@ -72,7 +72,7 @@ class GaussianMLP(nn.Module):
         self.hidden = tuple(arguments.integer("hidden", width, 1, 2**24) for width in hidden)
         if not self.hidden:
             raise ValueError("hidden must name at least one layer; got ()")
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
         if preconditioned is not None and not isinstance(preconditioned, Schedule):
             raise TypeError(f"preconditioned must be a ddpm.Schedule or None; got {type(preconditioned).__name__}")

@@ -4,13 +4,17 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ddpm.files import one_line
 from ddpm.table_files.npy import map_npy
 from ddpm.table_files.parquet import open_parquet
+from kernels import arguments
+from kernels.place import MOST_SAMPLES
 
 FORMATS = ("parquet", "npy")
 RECORD, VERSION = "_samples.json", 1  # readers of folders of Parquet files leave out what begins with an underscore
@@ -40,6 +44,9 @@ class Run:
         count: how many samples.
         format: one of FORMATS.
         rows_a_part: the last may have fewer.
+
+    Raises:
+        TypeError, ValueError: what no folder of samples has.
     """
 
     model: str
@@ -48,6 +55,16 @@ class Run:
     count: int
     format: str
     rows_a_part: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or re.fullmatch("[0-9a-f]{64}", self.model) is None:
+            raise ValueError(f"model must be a SHA-256 in hexadecimal; got {self.model!r}")
+        arguments.integer("seed", self.seed, -(2**63), 2**64 - 1)
+        arguments.integer("first", self.first, 0, MOST_SAMPLES)
+        for name in ("count", "rows_a_part"):
+            arguments.integer(name, getattr(self, name), 1, MOST_SAMPLES)
+        if self.format not in FORMATS:
+            raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {self.format!r}")
 
     @property
     def parts(self) -> int:
@@ -132,9 +149,9 @@ def _read(path: Path) -> Run:
         version = said.pop("version")
         if version == VERSION:
             return Run(**said)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: is not a whole record of samples ({error})") from error
-    raise ValueError(f"{path}: has format version {version}; this reads {VERSION}")
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: is not a whole record of samples ({one_line(error)})") from error
+    raise ValueError(f"{path}: has format version {one_line(version)}; this reads {VERSION}")
 
 
 def _difference(before: Run, now: Run) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+KINDS = ("array", "frame", "tensor")
 DECIMALS = 6  # a column that needs more is taken for one of any numbers
 LOOKED_AT = 100_000  # rows in which numbers are counted that float32 cannot tell apart
 
@@ -24,12 +25,22 @@ class Table:
         dtypes: the name of that of each column of a DataFrame, or of all of another table.
         names: of the columns of a DataFrame.
         decimals: with how many each column of floating-point numbers is written, None where it has any numbers.
+
+    Raises:
+        ValueError: no such kind, or a dtype that none of its tables has.
     """
 
     kind: str
     dtypes: tuple[str, ...]
     names: tuple[Any, ...] | None = None
     decimals: tuple[int | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
+        for dtype in self.dtypes:
+            if not _has_dtype(self.kind, dtype):
+                raise ValueError(f"X must hold numbers; got {self.kind} of {dtype!r}")
 
     @classmethod
     def of(cls, X: Any) -> "Table":
@@ -156,3 +167,17 @@ def _kind(dtype: str) -> str:
         return np.dtype(_numpy_name(dtype)).kind
     except TypeError:
         return "O"
+
+
+def _has_dtype(kind: str, dtype: str) -> bool:
+    """Whether there are tables of a kind with a dtype; of complex numbers and of objects, scikit-learn says more."""
+    if kind == "tensor":
+        return isinstance(getattr(torch, dtype, None), torch.dtype)
+    try:
+        if kind == "array":
+            return np.dtype(dtype).kind in "fiubcO"
+        import pandas as pd
+
+        return pd.api.types.pandas_dtype(dtype).kind in "fiub"
+    except (TypeError, ValueError, SyntaxError):  # a name may be that of a structure
+        return False

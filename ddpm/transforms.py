@@ -79,10 +79,24 @@ class TableTransform:
         return {name: getattr(owner, name) for owner, name in learnt if getattr(owner, name, None) is not None}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> "TableTransform":
-        """Take over what another has learnt, from its `state`."""
+        """Take over what another of the same kind has learnt, from its `state`.
+
+        Raises:
+            ValueError: it is not that of any.
+        """
+        if self.kind is not None and self.kind not in KINDS:
+            raise ValueError(f"scaling must be one of {', '.join(KINDS)} or None; got {self.kind!r}")
         self.shape, self.scaler = self._parts(len(state.get("references_", ())) or 1)
-        for owner, names in self._owners():
-            for name in names:
+        names = {name for _, names in self._owners() for name in names}
+        if self.kind is None:
+            names -= {"mean_", "scale_"}
+        if state.keys() != names:
+            raise ValueError(f"a transform has {', '.join(sorted(names))}; got {', '.join(sorted(state))}")
+        if state["constant"].dtype != np.bool_ or state["constant"].all():
+            raise ValueError("constant must be booleans, not all of them true")
+        _check_state(state)
+        for owner, own in self._owners():
+            for name in own:
                 setattr(owner, name, state.get(name))
         self.dim = int((~self.constant).sum())
         self.shape.n_features_in_ = self.scaler.n_features_in_ = self.dim
@@ -125,6 +139,25 @@ class TableTransform:
         total: Array = (slopes - np.log(scale * self.spread)).sum(1) + whitened
         outside = x[:, self.constant] != self.values[self.constant]
         return np.where(outside.any(1), -np.inf, total)
+
+
+def _check_state(state: dict[str, NDArray[Any]]) -> None:
+    """Raise ValueError unless numbers that were learnt have the shapes and the range that these have."""
+    columns, dim, knots = state["constant"].size, int((~state["constant"]).sum()), len(state.get("references_", ()))
+    shapes: dict[str, tuple[int, ...]] = {
+        **{"constant": (columns,), "values": (columns,), "matrix": (dim, dim)},
+        **{"references_": (knots,), "quantiles_": (knots, dim)},
+    }
+    for name, array in state.items():
+        shape = shapes.get(name, (dim,))
+        if array.shape != shape or (name != "constant" and array.dtype != np.float64):
+            raise ValueError(f"{name} must be float64 {list(shape)}; got {array.dtype} {list(array.shape)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite")
+        if name in ("spread", "scale_") and not (array > 0).all():
+            raise ValueError(f"{name} must be positive; got {array.min()}")
+        if name in shapes and knots and name.endswith("s_") and not (np.diff(array, axis=0) >= 0).all():
+            raise ValueError(f"{name} must not fall")
 
 
 def _whitening(z: Array) -> Array:

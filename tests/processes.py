@@ -46,10 +46,10 @@ def started(function: Callable[..., None], *arguments: Any) -> BaseProcess:
     return process
 
 
-def ended(processes: list[BaseProcess]) -> list[int | None]:
-    """Wait for processes and return their exit codes; those that do not end are killed."""
+def ended(processes: list[BaseProcess], wait: float = WAIT) -> list[int | None]:
+    """Wait for processes and return their exit codes; those that do not end in so many seconds are killed."""
     for process in processes:
-        process.join(WAIT)
+        process.join(wait)
         if process.is_alive():
             process.kill()
     return [process.exitcode for process in processes]

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import ddpm
+from ddpm import checkpoint
 
 
 def diffusion(backend: str = "vectorized") -> ddpm.Diffusion:
@@ -91,7 +92,8 @@ def test_metadata_is_readable(path: Path) -> None:
         **{"dim": 1, "hidden": [4], "activation": "relu", "features": []},
         **{"shared": False, "condition_dim": 0, "dropout": 0.0, "preconditioned": False},
     }
-    assert (said["version"], said["seed"], said["iteration"]) == (2, 0, 0)
+    assert (said["version"], said["seed"], said["iteration"]) == (3, 0, 0)
+    assert len(said["sha256"]) == 64
     assert "steps=250" in said["schedule"]
 
 
@@ -127,16 +129,38 @@ def test_a_foreign_model(path: Path) -> None:
         ddpm.load(path)
 
 
-def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """What a file holds, and what the second version, which knew no SHA-256, said of it."""
     with safe_open(path, framework="pt") as file:
         said = json.loads(file.metadata()["fused-ddpm"])
-        return {name: file.get_tensor(name) for name in file.keys()}, said  # noqa: SIM118
+        del said["sha256"]
+        return {name: file.get_tensor(name) for name in file.keys()}, said | {"version": 2}  # noqa: SIM118
+
+
+def test_a_file_of_the_second_version(path: Path) -> None:
+    tensors, said = contents(path)
+    save_file(tensors, path, {"fused-ddpm": json.dumps(said)})
+    assert torch.equal(ddpm.load(path, "vectorized").sample(5), diffusion().sample(5))
+
+
+def test_a_changed_file_is_refused(path: Path) -> None:
+    tensors, said = contents(path)
+    with safe_open(path, framework="pt") as file:
+        now = json.loads(file.metadata()["fused-ddpm"])
+    other = {**tensors, "network.mean.0.bias": tensors["network.mean.0.bias"] + 1}
+    save_file(tensors, path, {"fused-ddpm": json.dumps(now, indent=1)})  # another file of the same content
+    ddpm.load(path)
+    for held, says in ((other, now), (tensors, now | {"seed": 3}), (tensors, said | {"version": 3})):
+        save_file(held, path, {"fused-ddpm": json.dumps(says)})
+        for read in (ddpm.load, checkpoint.describe):
+            with pytest.raises(ValueError, match=r"model\.safetensors'.* was changed after it was written.* sha256"):
+                read(path)
 
 
 def test_a_later_version(path: Path) -> None:
     tensors, said = contents(path)
-    save_file(tensors, path, {"fused-ddpm": json.dumps(said | {"version": 3})})
-    with pytest.raises(ValueError, match=r"model\.safetensors' has format version 3; this reads 1 and 2"):
+    save_file(tensors, path, {"fused-ddpm": json.dumps(said | {"version": 4})})
+    with pytest.raises(ValueError, match=r"model\.safetensors' has format version 4; this reads 1, 2 and 3"):
         ddpm.load(path)
 
 
@@ -179,16 +203,46 @@ def test_missing_tensors(path: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole model of fused-ddpm.*schedule\.betas"):
         ddpm.load(path)
     save_file({name: t for name, t in tensors.items() if not name.endswith("bias")}, path, metadata)
-    with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole model of fused-ddpm.*state_dict"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors' is not a whole model of fused-ddpm.*no tensor network\.mean\.0\.bias"
+    ):
         ddpm.load(path)
 
 
-@pytest.mark.parametrize("betas", [torch.tensor([0.1, 1.5]), torch.zeros(0), torch.tensor([1])])
+@pytest.mark.parametrize("betas", [torch.tensor([0.1, 1.5]).double(), torch.zeros(0).double(), torch.tensor([1])])
 def test_impossible_betas_name_the_file(path: Path, betas: torch.Tensor) -> None:
     tensors, said = contents(path)
     save_file(tensors | {"schedule.betas": betas}, path, {"fused-ddpm": json.dumps(said)})
     with pytest.raises(ValueError, match=r"model\.safetensors.*betas must"):
         ddpm.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"hidden": [2**24]}, r"network\.mean\.0\.bias must have shape \[16777216\]; got \[4\]"),
+        ({"hidden": [4] * 1000}, "8 tensors, too few for 1000 hidden layers"),
+        ({"hidden": [10**9]}, "hidden must be from 1 to 16777216; got 1000000000"),
+        ({"hidden": "4"}, r"description\.network\.hidden must be a list; got '4'"),
+        ({"dim": 2**24, "hidden": [2**24], "features": [1.0] * 10**5}, "layers that are too large"),
+        ({"dropout": 10**400}, "dropout must be a number"),
+        ({"width": 3}, "has an entry 'width', which is not known"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_a_network_that_its_tensors_are_not(path: Path, changed: dict[str, Any], said: str) -> None:
+    tensors, description = contents(path)
+    description["network"] |= changed
+    save_file(tensors, path, {"fused-ddpm": json.dumps(description)})
+    with pytest.raises(ValueError, match=rf"model\.safetensors' is not a whole model of fused-ddpm.*({said})"):
+        ddpm.load(path)
+
+
+def test_a_network_of_several_dtypes_is_not_saved(tmp_path: Path) -> None:
+    model = diffusion()
+    model.network.get_submodule("std").double()
+    with pytest.raises(ValueError, match=r"one dtype, .*; got torch\.float32, torch\.float64"):
+        ddpm.save(model, tmp_path / "model.safetensors")
 
 
 def test_a_failed_save_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.one_thread
 
 ROOT = Path(__file__).parents[1]
 PART, CHUNK = (16, 2**24), (8, 2**20)
+NO_MODEL = "0" * 64
 COUNT, FIRST, PARTS = 100, 7, 7  # the last part has 4 rows
 OPTIONS: dict[str, Any] = {"first": FIRST, "seed": 1, "backend": "vectorized"}
 COMMAND = ["--count", str(COUNT), "--first", str(FIRST), "--seed", "1", "--backend", "vectorized"]
@@ -115,7 +116,7 @@ def test_a_folder_has_the_rows_of_one_file(tmp_path: Path, folder_of_models: Pat
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 64, 1000])
 def test_shards_share_all_parts_evenly(n: int) -> None:
-    run = Run("", 0, 5, 999, "npy", 10)
+    run = Run(NO_MODEL, 0, 5, 999, "npy", 10)
     shards = [run.parts_of(i, n) for i in range(1, n + 1)]
     assert [row for parts in shards for part in parts for row in part.samples] == list(range(5, 1004))
     lengths = list(map(len, shards))
@@ -123,7 +124,7 @@ def test_shards_share_all_parts_evenly(n: int) -> None:
 
 
 def test_names_sort_as_parts_do() -> None:
-    run = Run("", 0, 0, 10**6 + 1, "npy", 1)
+    run = Run(NO_MODEL, 0, 0, 10**6 + 1, "npy", 1)
     names = [part.name for i in (1, 10, 10**5) for part in run.parts_of(i, 10**5)]
     assert (names[0], names[-1]) == ("part-0000000-of-1000001.npy", "part-1000000-of-1000001.npy")
     assert names == sorted(names)
@@ -151,7 +152,7 @@ def test_processes_that_begin_at_once_share_a_folder(tmp_path: Path, points: Pat
 
 def test_one_of_many_beginnings_is_kept(tmp_path: Path) -> None:
     """Half of the threads have one run, half another: one half goes on, and the other is refused."""
-    runs = [Run("", seed, 0, 10, "npy", 10) for seed in (0, 1)]
+    runs = [Run(NO_MODEL, seed, 0, 10, "npy", 10) for seed in (0, 1)]
     for trial in range(20):
         folder, barrier, refused = tmp_path / str(trial), threading.Barrier(8), list[int]()
 

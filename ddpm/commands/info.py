@@ -22,8 +22,9 @@ def info(model: Path) -> None:
     if table:
         names = table["columns"][0] if table.get("columns") else table["table"]["names"]
         named = names and any(isinstance(name, str) for name in names)
-        count = len(names) if names else len(table["table"]["decimals"])
-        rows.append(("columns", ", ".join(map(str, names)) if named else f"{count}, without names"))
+        counted = names or table["table"].get("decimals")  # the first files lack both
+        count = f"{len(counted)}, " if counted else ""
+        rows.append(("columns", ", ".join(map(str, names)) if named else f"{count}without names"))
         if table["classes"] is not None:
             shown = ", ".join(map(str, table["classes"][:SHOWN]))
             more = len(table["classes"]) - SHOWN

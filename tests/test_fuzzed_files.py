@@ -1,0 +1,281 @@
+"""Model files with faults, 2000 of them, or as many as FUZZ says: an error that names the file, or the same model.
+
+Where nothing guards what a file says, as in those of version 2, another model that works is possible too. Nothing else
+is: no other error, no crash, no hang, and not more memory than ten times the file.
+"""
+
+import contextlib
+import io
+import os
+import random
+import re
+import signal
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mutations
+import numpy as np
+import oracle
+import processes
+import pytest
+import torch
+
+import ddpm
+from ddpm import commands, model_files, sample_parts
+from ddpm.averages import Averages
+
+COUNT = int(os.environ.get("FUZZ", "2000"))
+SEED = int(os.environ.get("FUZZ_SEED", "0"))
+WORKERS = max(2, (os.cpu_count() or 2)) if COUNT > 10_000 else 2
+LONGEST = 1000  # characters of an error
+PATIENCE = 60  # seconds; one takes milliseconds
+RECORDS = 500
+FAULTS = 20  # that a worker reports
+# Beside ten times the file: Python objects for JSON, torch's for tensors, what the allocators keep. For a sample of a
+# table with classes, the order of 2^20 rows, which a model of many rows takes as well.
+READING, SAMPLING = 16 * 2**20, 256 * 2**20
+CLEAR = Path("/proc/self/clear_refs")  # 5 lets the kernel measure the peak anew
+
+SCHEDULE = ddpm.Schedule.log_snr(5)
+X0 = oracle.points(20, 2)
+RUN: dict[str, Any] = {"steps": 3, "seed": 3, "ema_decay": 0.9, "validation": X0[:5], "validate_every": 1}
+
+
+def network() -> ddpm.Diffusion:
+    made = ddpm.GaussianMLP(2, (4, 3), activation="tanh", features=(2.0,), preconditioned=SCHEDULE, seed=1)
+    return ddpm.Diffusion(made, SCHEDULE, "vectorized")
+
+
+def trained() -> ddpm.Diffusion:
+    model = network()
+    ddpm.train(model, X0, 2, progress=False, ema_decay=0.9)
+    return model
+
+
+def fitted(scaling: str | None) -> ddpm.DDPM:
+    import pandas as pd
+
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame({"length, cm": generator.normal(size=30).round(2), "count": generator.integers(0, 9, 30)})
+    frame["constant"] = 2.5
+    model = ddpm.DDPM((4,), timesteps=5, steps=2, batch_size=8, backend="vectorized", scaling=scaling, random_state=0)
+    model.fit(frame, generator.choice(["a", "b"], 30))
+    model.columns_ = ddpm.table_files.Columns(("length, cm", "count", "kind", "constant"), 2)
+    return model
+
+
+class StoppedError(Exception):
+    """A process that ends without a word."""
+
+
+def stop_in_the_middle(path: Path) -> None:
+    update = Averages.update
+
+    def stops(averages: Averages, iteration: int) -> None:
+        if iteration == 2:
+            raise StoppedError
+        update(averages, iteration)
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(StoppedError):
+        patch.setattr(Averages, "update", stops)
+        ddpm.train(network(), X0, **RUN, progress=False, checkpoints=ddpm.Checkpoints(path, 1))
+
+
+# ---- readers: each gives what it has read, and what draws two rows of it
+
+
+def read_model(path: Path) -> tuple[Any, Callable[[], Any]]:
+    model = ddpm.load(path, "vectorized")
+    return model, partial(model.sample, 2)
+
+
+def read_table(path: Path) -> tuple[Any, Callable[[], Any]]:
+    model = ddpm.DDPM.load(path, "vectorized")
+    return model, partial(model.sample, 2)
+
+
+def read_either(path: Path) -> tuple[Any, Callable[[], Any]]:
+    """As the commands do."""
+    model = model_files.load(path, "vectorized")
+    return model, partial(model_files.sample, model, 2)
+
+
+def read_run(path: Path) -> tuple[Any, Callable[[], Any]]:
+    model = network()
+    with contextlib.suppress(FloatingPointError):  # a number that is none, in weights that training goes on from
+        ddpm.train(model, X0, **RUN, progress=False, checkpoints=ddpm.Checkpoints(path, resume=True))
+    return model, partial(model.sample, 2)
+
+
+class Kind(NamedTuple):
+    write: Callable[[Path], None]
+    read: Callable[[Path], tuple[Any, Callable[[], Any]]]
+
+
+KINDS = {
+    "model": Kind(lambda path: ddpm.save(trained(), path), read_model),
+    "table": Kind(lambda path: fitted("quantile").save(path), read_table),
+    "plain table": Kind(lambda path: fitted(None).save(path), read_either),
+    "run": Kind(stop_in_the_middle, read_run),
+}
+
+
+def bytes_of(model: Any, path: Path) -> bytes:
+    model.save(path) if isinstance(model, ddpm.DDPM) else ddpm.save(model, path)
+    return path.read_bytes()
+
+
+def of_version_2(content: bytes) -> bytes:
+    """The same file without what guards it."""
+
+    def change(text: str) -> str:
+        return re.sub(r', "sha256": "[0-9a-f]{64}"', "", text).replace('"version": 3', '"version": 2')
+
+    return mutations.said_otherwise(content, change)
+
+
+# ---- one file
+
+
+class Fault(Exception):
+    """What no file may lead to."""
+
+
+def check(kind: Kind, path: Path, expected: bytes | None) -> str:
+    """Read a file; return what came of it. `expected`, of the model, where the file can be no other's."""
+    with memory_below(10 * path.stat().st_size + READING):
+        describe(path)
+        try:
+            model, sample = kind.read(path)
+        except (ValueError, OSError) as error:
+            check_said(str(error), path)
+            return "error"
+    with memory_below(10 * path.stat().st_size + SAMPLING):
+        try:
+            sample()
+        except ValueError as error:
+            if "the samples are not finite" not in str(error) and "cannot tell T = 5 steps apart" not in str(error):
+                raise
+    if expected is not None and bytes_of(model, path.with_name(f"again_{path.name}")) != expected:
+        raise Fault("another model")
+    return "model"
+
+
+def check_said(said: str, path: Path) -> None:
+    """Raise Fault unless an error names the file in one line, and is none of torch's for want of memory."""
+    if path.name not in said or "\n" in said or len(said) > LONGEST or "allocate" in said:
+        raise Fault(f"an error of {len(said)} characters: {said[:2000]}")
+
+
+def describe(path: Path) -> None:
+    """ddpm info."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        code = commands.main(["info", str(path)])
+    if code:
+        check_said(said.getvalue().removesuffix("\n"), path)
+    elif said.getvalue():
+        raise Fault(f"said {said.getvalue()}")
+
+
+@contextlib.contextmanager
+def memory_below(most: int) -> Iterator[None]:
+    """Raise Fault where the peak of memory rises by more bytes."""
+    if not CLEAR.exists():
+        yield
+        return
+    CLEAR.write_text("5")
+    before = peak()
+    yield
+    if peak() - before > most:
+        raise Fault(f"{peak() - before} bytes of memory, more than {most}")
+
+
+def peak() -> int:
+    found = re.search(r"^VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return 1024 * int(found[1])
+
+
+# ---- many files, in processes that may crash
+
+
+def file_of(index: int, originals: dict[tuple[str, bool], bytes]) -> tuple[str, bool, bytes]:
+    """The kind of a file with a fault, whether it is guarded by its SHA-256, and its bytes."""
+    chance = random.Random(f"{SEED} {index}")
+    name, guarded = chance.choice(sorted(KINDS)), chance.random() < 0.3
+    return name, guarded, mutations.mutant(originals[name, guarded], chance)
+
+
+def work(folder: Path, worker: int) -> None:
+    """Check every file of a worker; the last that it has begun is in its log, and all that it found."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    path, expected = folder / f"worker{worker}.safetensors", dict[str, bytes]()
+    originals = dict[tuple[str, bool], bytes]()
+    for name, kind in KINDS.items():  # and all is imported before memory is measured
+        content = (folder / f"{name}.safetensors").read_bytes()
+        originals |= {(name, True): content, (name, False): of_version_2(content)}
+        for guarded in (True, False):
+            path.write_bytes(originals[name, guarded])
+            describe(path)
+            model, sample = kind.read(path)
+            sample()
+            expected[name] = bytes_of(model, path.with_name(f"again_{path.name}"))
+            path.unlink()
+    import resource  # POSIX's
+
+    if data := re.search(r"^VmData:\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE):
+        limit = 1024 * int(data[1]) + 2**30  # so that no fault takes the machine's memory
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    counts = {"error": 0, "model": 0, "fault": 0}
+    with open(folder / f"{worker}.log", "w") as log:
+        for index in range(worker, COUNT, WORKERS):
+            log.seek(0)
+            log.write(f"{index:012}\n")
+            log.seek(0, os.SEEK_END)
+            log.flush()
+            signal.alarm(PATIENCE)  # which ends the process, whatever it does
+            name, guarded, content = file_of(index, originals)
+            path.write_bytes(content)
+            try:
+                counts[check(KINDS[name], path, expected[name] if guarded else None)] += 1
+            except Exception:
+                counts["fault"] += 1
+                log.write(f"{index}, {name}, guarded: {guarded}\n{traceback.format_exc()}")
+                if counts["fault"] == FAULTS:
+                    break
+            path.unlink()  # and no new content in the old file, which a tensor may still be
+        signal.alarm(0)
+        log.write(f"{counts['error']} {counts['model']}\n")
+    raise SystemExit(counts["fault"] > 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
+def test_a_file_with_a_fault_is_an_error_or_a_model(tmp_path: Path) -> None:
+    for name, kind in KINDS.items():
+        kind.write(tmp_path / f"{name}.safetensors")
+    workers = [processes.started(work, tmp_path, i) for i in range(WORKERS)]
+    codes = processes.ended(workers, PATIENCE * (1 + COUNT / 1000))
+    logs = [(tmp_path / f"{worker}.log").read_text() for worker in range(WORKERS)]
+    assert codes == [0] * WORKERS, "\n".join(f"{code}: file {log}" for code, log in zip(codes, logs, strict=True))
+    errors, models = (sum(int(log.split()[place]) for log in logs) for place in (1, 2))
+    assert errors + models == COUNT
+    assert min(errors, models) > 0.05 * COUNT  # both are looked at
+
+
+def test_a_record_with_a_fault_is_an_error_or_the_same(tmp_path: Path) -> None:
+    run, record = sample_parts.Run("0123456789abcdef" * 4, 5, 10, 1000, "npy", 128), tmp_path / sample_parts.RECORD
+    sample_parts.claim(tmp_path, run)
+    text = record.read_text()
+    for index in range(RECORDS):
+        content = mutations.of_text(text, random.Random(f"{SEED} record {index}"))
+        record.write_bytes(content)
+        with memory_below(10 * len(content) + READING):
+            try:
+                sample_parts.claim(tmp_path, run)  # and if nothing is raised, it is the same
+            except (ValueError, FileExistsError) as error:
+                check_said(str(error), tmp_path)
