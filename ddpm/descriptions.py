@@ -1,4 +1,4 @@
-"""What a model file says in words: JSON of a known form, which is checked before anything is made of it.
+"""The words of a model file: JSON of a known form, which is checked before anything is made of it.
 
 A form is a type, None, a tuple of forms of which one must fit, [form] of a list of any length, [form, form] of a list
 of two, or {key: form} of an object, where a key that ends in "?" may be missing and the key ANY stands for all others.

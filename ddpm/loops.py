@@ -23,7 +23,7 @@ from kernels import arguments, backends
 
 @dataclass(frozen=True)
 class Loop:
-    """What is trained, on what, how, and when to pause.
+    """A model, its data and its recipe, and when to pause.
 
     Attributes:
         diffusion, seen, unseen, recipe: checked; see ddpm.train.

@@ -1,4 +1,4 @@
-"""What torchrun tells the processes that it starts."""
+"""The place of this process among those that torchrun has started."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What training returns."""
+"""The result of training."""
 
 from dataclasses import dataclass
 

@@ -34,11 +34,6 @@ def run(world: int, function: Callable[..., None], *arguments: Any) -> None:
     assert ended(start(world, function, *arguments)) == [0] * world
 
 
-def alone(function: Callable[..., None], *arguments: Any) -> None:
-    """Call `function` in a process of its own, which has one thread and no group, and wait until it has ended well."""
-    assert ended([started(function, *arguments)]) == [0]
-
-
 def started(function: Callable[..., None], *arguments: Any) -> BaseProcess:
     """Start a process that calls `function`."""
     process = _context.Process(target=function, args=arguments)

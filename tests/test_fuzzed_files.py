@@ -142,7 +142,7 @@ def of_version_2(content: bytes) -> bytes:
 
 
 class Fault(Exception):
-    """What no file may lead to."""
+    """An end to which no file may lead."""
 
 
 def check(kind: Kind, path: Path, expected: bytes | None) -> str:

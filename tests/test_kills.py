@@ -99,4 +99,5 @@ def kill_again_and_again(folder: Path, world: int, kills: int) -> None:
 def test_killed_runs_end_in_the_same_bits(world: int, share: float) -> None:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk would take longer to save than to train
     with tempfile.TemporaryDirectory(dir=memory) as folder:
-        processes.alone(kill_again_and_again, Path(folder), world, int(share * KILLS))
+        killer = processes.started(kill_again_and_again, Path(folder), world, int(share * KILLS))
+        assert processes.ended([killer], wait=60 + KILLS) == [0]

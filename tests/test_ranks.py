@@ -167,7 +167,7 @@ class Virtual:
 
 
 class Shared:
-    """What the virtual ranks of a group have in common."""
+    """The tensors and the barrier that the virtual ranks of a group have in common."""
 
     def __init__(self, size: int) -> None:
         self.given = [torch.zeros(0)] * size

@@ -1,4 +1,4 @@
-"""What wraps a module for several processes also takes a Diffusion: DistributedDataParallel, Lightning, accelerate."""
+"""A Diffusion in the wrappers for several processes: DistributedDataParallel, Lightning and accelerate."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What keeps a long run of `ddpm train`: its checkpoint, and the other processes that take part."""
+"""Long runs of `ddpm train`: checkpoints, signals, and the other processes that take part."""
 
 import contextlib
 import os

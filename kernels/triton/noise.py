@@ -69,7 +69,7 @@ def with_sign(x, word):
 
 @triton.jit
 def sample_words(first_low, first_high, n):
-    """What the counter has of the index of sample n of a launch: its first word, and the upper half of its second."""
+    """Return the index of sample n of a launch as a counter has it: a word, and the upper half of the next."""
     first = tl.cast(first_low, tl.uint32)
     low = first + tl.cast(n, tl.uint32)
     return low, (tl.cast(first_high, tl.uint32) + (low < first).to(tl.uint32)) << 16
