@@ -16,6 +16,7 @@ from ddpm import checkpoint
 from ddpm.checkpoint import RUN
 from ddpm.diffusion import Diffusion
 from ddpm.files import check_output, one_line
+from ddpm.identity import state
 from ddpm.stop import Stop, Wish
 from ddpm.training_result import TrainingResult
 from kernels import arguments
@@ -33,6 +34,20 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.signal = signal
 
 
+class OtherRun(ValueError):
+    """A checkpoint is of a run with another argument.
+
+    Attributes:
+        name: of the first argument that differs.
+        begun, now: what it was, and what it is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], name: str, begun: Any, now: Any) -> None:
+        self.name, self.begun, self.now = name, _told(begun), _told(now)
+        place = repr(os.fspath(path))
+        super().__init__(f"{place} was begun with another {name}: {self.begun}; this call has {self.now}")
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """Where and how often ddpm.train writes all that it needs to go on.
@@ -43,7 +58,9 @@ class Checkpoints:
     Args:
         path: a .safetensors file. It is always whole: the next checkpoint takes its place when it is safe.
         every: a number of iterations, or a time.
-        resume: go on from the checkpoint, bit for bit, if there is one; without it, one that exists is not replaced.
+        resume: go on from the checkpoint, bit for bit, if there is one. The model that is given has to stand where the
+            run began, or where the checkpoint was written.
+        force: replace a checkpoint that exists, where it is not resumed.
 
     Raises:
         TypeError, ValueError: a bad argument.
@@ -52,9 +69,19 @@ class Checkpoints:
     path: str | os.PathLike[str]
     every: int | timedelta = timedelta(minutes=1)
     resume: bool = False
+    force: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.every, timedelta):
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"path must be a str or a path; got {self.path!r}")
+        if Path(self.path).suffix != ".safetensors":
+            raise ValueError(f"path must end in .safetensors; got {os.fspath(self.path)!r}")
+        for name in ("resume", "force"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool; got {getattr(self, name)!r}")
+        if not isinstance(self.every, int | timedelta) or isinstance(self.every, bool):
+            raise TypeError(f"every must be a number of iterations, an int, or a timedelta; got {self.every!r}")
+        if isinstance(self.every, int):
             arguments.integer("every", self.every, 1, 2**32 - 1)
         elif self.every <= timedelta():
             raise ValueError(f"every must be longer than no time; got {self.every}")
@@ -87,9 +114,10 @@ class Run:
         self.losses, self.validated = torch.zeros(0), dict[int, float]()
         if checkpoints is not None:
             checkpoint.check_can_be_saved(diffusion)
+            self.begin = state(diffusion)
             resumed = checkpoints.resume and Path(checkpoints.path).exists()
             if writes:
-                check_output(checkpoints.path, force=resumed)
+                check_output(checkpoints.path, force=resumed or checkpoints.force)
             if resumed:
                 self._resume(checkpoints.path)
 
@@ -122,7 +150,7 @@ class Run:
         if self.checkpoints is None or not self.writes:
             return
         validated = {str(iteration): loss for iteration, loss in self.validated.items()}
-        said = {"identity": self.identity, "validated": validated}
+        said = {"identity": self.identity, "begin": self.begin, "validated": validated}
         checkpoint.save(self.diffusion, self.checkpoints.path, parts={RUN: (said, {"losses": self.losses})})
 
     def _interrupt(self) -> None:
@@ -140,15 +168,22 @@ class Run:
         identity = said["identity"]
         for name, value in self.identity.items():
             if identity.get(name) != value:
-                begun, now = _told(identity.get(name)), _told(value)
-                raise ValueError(f"{os.fspath(path)!r} was begun with another {name}: {begun}; this call has {now}")
+                raise OtherRun(path, name, identity.get(name), value)
         try:
             losses, validated = self._done(saved, tensors, said["validated"])
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: {one_line(error)}") from error
         if not _is_alike(saved, self.diffusion):
             raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: its network is not that of its run")
+        if self.begin != said["begin"]:
+            if self.begin != state(saved):
+                stands = f"this diffusion has, at iteration {self.diffusion.iteration}"
+                raise ValueError(f"{os.fspath(path)!r} is of a run that began with other weights than {stands}")
+            if len(losses) == self.steps:
+                ended = "is of a run that has ended, where this diffusion stands"
+                raise ValueError(f"{os.fspath(path)!r} {ended}: take another path to train it further")
         checkpoint.restore(self.diffusion, saved)
+        self.begin = said["begin"]
         self.losses, self.validated = losses, validated
 
     def _done(

@@ -29,7 +29,7 @@ FORM = {
         **{"params": {"random_state": FLAT, ANY: FLAT}, "scaling": (None, str), "whiten": bool},
         **{"table": COLUMNS, "classes": (None, [SCALAR]), "columns?": (None, [[NAME], (None, int)])},
     },
-    f"{RUN}?": {"identity": {"steps": int, ANY: (*FLAT, {ANY: FLAT})}, "validated": {ANY: float}},
+    f"{RUN}?": {"begin": str, "identity": {"steps": int, ANY: (*FLAT, {ANY: FLAT})}, "validated": {ANY: float}},
 }
 SAID: dict[Any, str] = {
     None: "null",

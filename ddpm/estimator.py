@@ -158,7 +158,7 @@ class DDPM(DensityMixin, BaseEstimator):
         y : array of shape (n_samples,), default=None
             A class of each row.
         checkpoints : ddpm.Checkpoints, default=None
-            Where and how often to write all that is needed to go on.
+            Where and how often to write all that is needed to go on; random_state then has to be an int.
 
         Returns
         -------
@@ -169,6 +169,7 @@ class DDPM(DensityMixin, BaseEstimator):
         ValueError
             Missing values, text, one row, or nothing but constant columns.
         """
+        fitting.check_repeatable(self, checkpoints)
         with fitting.all_or_nothing(self):
             self._fit(X, y, checkpoints)
         return self

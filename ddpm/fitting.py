@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
+from ddpm import ranks as processes
 from ddpm.batches import Rows
 from ddpm.checkpoints import Checkpoints
 from ddpm.defaults import Defaults
 from ddpm.diffusion import Diffusion
+from ddpm.identity import digest, digests
 from ddpm.networks import GaussianMLP
 from ddpm.schedule import Schedule
 from ddpm.tables import Array, collapsed
@@ -70,6 +73,7 @@ def fit_network(
         TypeError, ValueError: a bad parameter of the model.
         FloatingPointError: the loss is not finite.
     """
+    _check_ranks(model)
     chosen = {name: _chosen(model, name, defaults) for name in ("hidden", "timesteps", "features", "steps")}
     schedule = Schedule.log_snr(arguments.integer("timesteps", chosen["timesteps"], 2, 2**18))
     network = GaussianMLP(
@@ -106,6 +110,37 @@ def fit_network(
         checkpoints=checkpoints,
     )
     model.losses_ = result.losses.numpy()
+
+
+def _check_ranks(model: "DDPM") -> None:
+    """Raise unless all processes of a group have read one table.
+
+    Raises:
+        RanksDiffer: they have not.
+    """
+    with processes.current() as ranks:
+        if ranks is None:
+            return
+        arrays = (*model.transform_.state().values(), model._low, model._high)
+        classes = [str(name) for name in getattr(model, "classes_", ())]
+        counts = [int(count) for count in getattr(model, "class_counts_", ())]
+        numbers = digest([torch.from_numpy(np.ascontiguousarray(array)) for array in arrays])
+        said = {"the table": [numbers, list(map(str, model._table.names or ())), classes, counts]}
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        processes.same(ranks, digests(said), torch.device(device))
+
+
+def check_repeatable(model: "DDPM", checkpoints: Checkpoints | None) -> None:
+    """Raise unless a fit that is resumed, or runs in several processes, would begin with the same random numbers.
+
+    Raises:
+        ValueError: random_state is not an int.
+    """
+    if checkpoints is None and not processes.is_group():
+        return
+    if isinstance(model.random_state, bool) or not isinstance(model.random_state, int | np.integer):
+        why = "keeps checkpoints" if checkpoints is not None else "runs in several processes"
+        raise ValueError(f"random_state must be an int for a fit that {why}; got {model.random_state!r}")
 
 
 def batch_size_of(model: "DDPM", defaults: Defaults, rows: int) -> int:

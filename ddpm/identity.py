@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddpm.batches import Rows
 from ddpm.diffusion import Diffusion
+from ddpm.networks import GaussianMLP
 from ddpm.ranks import Ranks
 from ddpm.recipe import Recipe
 from ddpm.shards import Shard, gather, own
@@ -18,35 +19,39 @@ from ddpm.shards import Shard, gather, own
 CHUNK = 2**20  # rows that are looked at together: of a file that is mapped, few are in memory at a time
 
 
-def identity(
-    diffusion: Diffusion,
-    steps: int,
-    recipe: Recipe,
-    seen: Rows,
-    unseen: Rows | None,
-    shards: Sequence[Shard] | None,
-    ranks: Ranks | None,
-) -> dict[str, Any]:
-    """Return the arguments of ddpm.train by name, as JSON has them, with digests of data.
+def identity(diffusion: Diffusion, steps: int, recipe: Recipe, seen: Rows, unseen: Rows | None) -> dict[str, Any]:
+    """Return the arguments of ddpm.train by name, as JSON has them; of data the shapes.
 
     Args:
         diffusion: for its network, but for the weights, its schedule and its backend.
         steps, recipe, seen, unseen: the arguments.
-        shards: of the data; None is one. Of each the rank that computes it takes the digest.
-        ranks: None where this process is alone.
     """
-    network = diffusion.network
+    network, backend = diffusion.network, diffusion.backend
+    # sums of torch's own depend on the number of threads; shards are computed on one each
+    counts = seen.x0.device.type == "cpu" and backend != "native" and recipe.shards is None
     return {
-        "steps": steps,
-        **asdict(recipe),
-        "network": getattr(network, "arguments", type(network).__name__),
+        "shape of x0": list(seen.x0.shape),
+        "shape of condition": None if seen.condition is None else list(seen.condition.shape),
+        "network": network.arguments if isinstance(network, GaussianMLP) else type(network).__name__,
         "dtype": str(next(network.parameters()).dtype),
         "frozen": [name for name, p in network.named_parameters() if not p.requires_grad],
         "schedule": digest([diffusion.schedule.betas]),
-        "backend": diffusion.backend,
-        "x0": _of_all(seen, shards, ranks),
+        "backend": backend,
+        "steps": steps,
+        **asdict(recipe),
         "validation": None if unseen is None else digest(unseen),
+        "threads": torch.get_num_threads() if counts else 1,
     }
+
+
+def state(diffusion: Diffusion) -> str:
+    """Return the SHA-256 of all that training goes on from, in hexadecimal."""
+    tensors = dict((*diffusion.named_parameters(), *diffusion.named_buffers()))
+    for kind, of in ({"optimizer": diffusion.optimizer_state or {}} | {"kept": diffusion.kept}).items():
+        tensors |= {f"{kind}.{name}.{key}": tensor for name, each in of.items() for key, tensor in each.items()}
+    names = sorted(tensors)
+    said = json.dumps([diffusion.iteration, names])
+    return hashlib.sha256(f"{said}{digest([tensors[name] for name in names])}".encode()).hexdigest()
 
 
 def digest(tensors: Sequence[Tensor | None]) -> str:
@@ -59,8 +64,14 @@ def digests(values: dict[str, Any]) -> dict[str, bytes]:
     return {name: hashlib.sha256(json.dumps(value).encode()).digest() for name, value in values.items()}
 
 
-def _of_all(seen: Rows, shards: Sequence[Shard] | None, ranks: Ranks | None) -> str:
-    """The digest of all rows, or of the digests of all shards."""
+def of_all(seen: Rows, shards: Sequence[Shard] | None, ranks: Ranks | None) -> str:
+    """Return the digest of all rows, or of the digests of all shards, each taken by the rank that computes it.
+
+    Args:
+        seen: the rows.
+        shards: of them; None is one.
+        ranks: None where this process is alone.
+    """
     if shards is None:
         return digest(seen)
     found = []
@@ -74,6 +85,6 @@ def _sha256(tensors: Sequence[Tensor | None]) -> "hashlib._Hash":
     found = hashlib.sha256()
     for tensor in tensors:
         found.update(b"none" if tensor is None else f"{list(tensor.shape)} {tensor.dtype}".encode())
-        for chunk in () if tensor is None else tensor.detach().split(CHUNK):
+        for chunk in () if tensor is None else torch.atleast_1d(tensor.detach()).split(CHUNK):
             found.update(chunk.cpu().contiguous().flatten().view(torch.uint8).numpy())
     return found

@@ -43,6 +43,7 @@ def fit(model: DDPM, parts: Parts, checkpoints: Checkpoints | None = None) -> DD
     """
     if model.validation_fraction:
         raise ValueError("validation_fraction must be 0 for a table that is read in parts")
+    fitting.check_repeatable(model, checkpoints)
     with fitting.all_or_nothing(model):
         _fit(model, parts, checkpoints)
     return model

@@ -20,6 +20,10 @@ class RankLost(RuntimeError):
     """A process of the group has ended, or answers no more; names it."""
 
 
+class RanksDiffer(ValueError):
+    """Processes of a group have been called with different arguments; names the first."""
+
+
 class Ranks:
     """All processes of a group, of which this is one.
 
@@ -81,10 +85,15 @@ class Ranks:
         return self._store.get(key).decode() if there else f"rank {rank}"
 
 
+def is_group() -> bool:
+    """Return whether torch.distributed has a default group."""
+    return dist.is_available() and dist.is_initialized()
+
+
 @contextlib.contextmanager
 def current() -> Iterator[Ranks | None]:
     """Give the ranks of the default group, each of which has to call this; None where there is no such group."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not is_group():
         yield None
         return
     group = dist.new_group(timeout=TIMEOUT)
@@ -98,9 +107,11 @@ def same(ranks: Ranks, digests: dict[str, bytes], device: torch.device) -> None:
     """Raise unless every rank has the same digests, of 32 bytes each.
 
     Raises:
-        ValueError: names the first that differs, and the rank.
+        RanksDiffer: names the first that differs, and the rank.
     """
     own = torch.tensor([list(digest) for digest in digests.values()], dtype=torch.uint8, device=device)
     differs = (ranks.gather(own) != own).flatten(2).any(2)
     for rank, name in differs.nonzero().tolist():
-        raise ValueError(f"{list(digests)[name]} must be the same on all ranks; on rank {rank} it is another than here")
+        raise RanksDiffer(
+            f"{list(digests)[name]} must be the same on all ranks; on rank {rank} it is another than here"
+        )

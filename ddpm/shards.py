@@ -20,7 +20,7 @@ from ddpm.batches import Batches, Rows
 from ddpm.diffusion import Diffusion
 from ddpm.one_call import pair_of_steps
 from ddpm.optimizer import HostAdamW
-from ddpm.ranks import Ranks
+from ddpm.ranks import Ranks, is_group
 from ddpm.recipe import Recipe
 from ddpm.steps import Step, at_random, seeded
 from ddpm.stop import Stop, Wish
@@ -67,7 +67,7 @@ def shards_of(rows: int, batch_size: int | None, count: int) -> list[Shard]:
 
 def shards_of_rank(rows: int, batch_size: int | None) -> list[Shard] | None:
     """Return the shards that this process will train on; None where it has no others beside it, and trains on all."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not is_group():
         return None
     return shards_of(rows, batch_size, SHARDS)[dist.get_rank() :: dist.get_world_size()]
 

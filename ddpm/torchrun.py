@@ -24,6 +24,6 @@ def use_own_gpu() -> None:
     """Compute on the GPU of this process's number on its machine, where there is one of that number."""
     import torch
 
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    if 0 < local < torch.cuda.device_count():
-        torch.cuda.set_device(local)
+    local = os.environ.get("LOCAL_RANK", "")
+    if local.isdecimal() and 0 < int(local) < torch.cuda.device_count():
+        torch.cuda.set_device(int(local))

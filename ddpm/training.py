@@ -12,7 +12,7 @@ from ddpm import ranks as processes
 from ddpm.batches import Rows
 from ddpm.checkpoints import Checkpoints, Run
 from ddpm.diffusion import Diffusion
-from ddpm.identity import digest, digests, identity
+from ddpm.identity import digests, identity, of_all, state
 from ddpm.interrupts import deferred
 from ddpm.loops import Loop
 from ddpm.networks import GaussianMLP
@@ -116,6 +116,8 @@ def train(
         validate_every=validate_every,
         shards=shards,
     )
+    if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
+        raise TypeError(f"checkpoints must be a ddpm.Checkpoints; got {checkpoints!r}")
     if any(p.is_inference() for p in diffusion.parameters()):
         raise ValueError("diffusion has parameters that were made in torch.inference_mode and cannot be trained")
     seen = Rows(x0, condition)
@@ -145,10 +147,14 @@ def train(
             return TrainingResult(torch.zeros(0), {})
         named = {}
         if checkpoints is not None or ranks is not None:
-            named = identity(diffusion, steps, recipe, seen, unseen, parts, ranks)
+            named = identity(diffusion, steps, recipe, seen, unseen)
+            if ranks is not None:  # before anything is gathered whose size depends on these
+                told = None if checkpoints is None else [str(checkpoints.every), checkpoints.resume]
+                processes.same(ranks, digests(named | {"checkpoints": told}), x0.device)
+            named["x0"] = of_all(seen, parts, ranks)
         run = Run(checkpoints, diffusion, named, steps, Stop(interrupts), writes=ranks is None or ranks.rank == 0)
         if ranks is not None:
-            stands = {"iteration": diffusion.iteration, "weights": digest(list(diffusion.parameters()))}
+            stands = {"iteration": diffusion.iteration, "state of diffusion": state(diffusion)}
             processes.same(ranks, digests(named | stands), x0.device)
         with (
             progress_bar(steps, "train", "step", progress and run.writes, done=len(run.losses)) as bar,

@@ -1,6 +1,7 @@
 # mypy: disable-error-code="arg-type,assignment"
 """ddpm.Checkpoints: a run that is resumed is the run that was never stopped, and what is not that run is refused."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -117,7 +118,7 @@ def test_a_run_that_has_ended_is_only_read(tmp_path: Path, path: Path, monkeypat
         ({"validation": X0}, "another validation: .*digest"),
         ({"shards": 2}, "another shards: None; this call has 2"),
         ({"x0": X0 + 1}, "another x0: [0-9a-f]{8}.*digest"),
-        ({"x0": X0[:40]}, "another x0: "),
+        ({"x0": X0[:40]}, r"another shape of x0: \[50, 2\]; this call has \[40, 2\]"),
         ({"diffusion": diffusion(hidden=(9,))}, r"another network: .*\[8\].* this call has .*\[9\]"),
         ({"diffusion": diffusion("vectorized")}, "another backend: native; this call has vectorized"),
         ({"diffusion": diffusion("vectorized").double(), "x0": X0.double()}, "another (dtype|validation|backend)"),
@@ -147,6 +148,34 @@ def test_nothing_is_overwritten(path: Path) -> None:
         train(diffusion(), checkpoints=ddpm.Checkpoints(path / "missing" / "a.safetensors"))
 
 
+def test_a_model_that_stands_elsewhere_is_not_put_back(path: Path) -> None:
+    train(diffusion(), **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 5))
+    other = diffusion()
+    train(other, 100, **EVERYTHING)
+    with pytest.raises(ValueError, match="began with other weights than this diffusion has, at iteration 100"):
+        train(other, **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 5, resume=True))
+    assert other.iteration == 100
+
+
+def test_another_number_of_threads_is_refused_where_it_matters(path: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        for backend, refused in (("native", False), ("vectorized", True)):
+            torch.set_num_threads(1)
+            train(diffusion(backend), **PLAIN, checkpoints=ddpm.Checkpoints(path, 5, force=True))
+            torch.set_num_threads(2)
+            with pytest.raises(ValueError, match="another threads: 1") if refused else contextlib.nullcontext():
+                train(diffusion(backend), **PLAIN, checkpoints=ddpm.Checkpoints(path, 5, resume=True))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_fit_that_cannot_be_repeated_is_refused(path: Path) -> None:
+    pytest.importorskip("sklearn")
+    with pytest.raises(ValueError, match="random_state must be an int for a fit that keeps checkpoints; got None"):
+        ddpm.DDPM().fit(X0.numpy(), checkpoints=ddpm.Checkpoints(path))
+
+
 def test_a_checkpoint_is_no_model(path: Path) -> None:
     train(diffusion(), checkpoints=ddpm.Checkpoints(path, 5))
     with pytest.raises(ValueError, match="is a checkpoint of training"):
@@ -160,8 +189,16 @@ def test_bad_arguments_are_named(path: Path) -> None:
         ddpm.Checkpoints(path, 0)
     with pytest.raises(ValueError, match="every must be longer than no time"):
         ddpm.Checkpoints(path, timedelta())
-    with pytest.raises(TypeError, match="every must be an int"):
+    with pytest.raises(TypeError, match=r"every must be a number of iterations, an int, or a timedelta; got 1\.5"):
         ddpm.Checkpoints(path, 1.5)
+    with pytest.raises(TypeError, match="path must be a str or a path; got 5"):
+        ddpm.Checkpoints(5)
+    with pytest.raises(ValueError, match=r"path must end in \.safetensors; got 'run'"):
+        ddpm.Checkpoints("run")
+    with pytest.raises(TypeError, match="resume must be a bool; got 'no'"):
+        ddpm.Checkpoints(path, resume="no")
+    with pytest.raises(TypeError, match=r"checkpoints must be a ddpm\.Checkpoints; got 'run\.safetensors'"):
+        train(diffusion(), checkpoints="run.safetensors")
     network = torch.nn.Linear(2, 2)
     network.dim = 2
     with pytest.raises(ValueError, match=r"only a ddpm\.GaussianMLP can be saved; got Linear"):
@@ -212,7 +249,9 @@ def test_a_signal_in_the_last_iteration_is_heard(path: Path, monkeypatch: pytest
             train(model, **EVERYTHING, checkpoints=checkpoints)
     assert model.iteration == 12
     if kept:
-        assert len(train(model, **EVERYTHING, checkpoints=checkpoints).losses) == 12
+        assert len(train(diffusion(), **EVERYTHING, checkpoints=checkpoints).losses) == 12
+        with pytest.raises(ValueError, match=r"has ended, where this diffusion stands: take another path"):
+            train(model, **EVERYTHING, checkpoints=checkpoints)
 
 
 def test_a_second_signal_stops_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,11 @@ def test_a_stopped_run_goes_on(
     assert main(["sample", str(kept), "--count", "3", "--out", str(tmp_path / "x.npy")]) == 2
     assert "is a checkpoint of training" in capsys.readouterr().err
     assert train(data, out, *options, "--resume", "--lr", "0.5") == 2
-    assert "was begun with another lr: 0.01; this call has 0.5" in capsys.readouterr().err
+    assert "was begun with another --lr, 0.01; now it is 0.5" in capsys.readouterr().err
+    assert train(data, out, *options, "--resume", "--seed", "5") == 2
+    assert "was begun with another --seed" in capsys.readouterr().err
+    assert train(data, out, *options, "--resume", "--columns", "0") == 2
+    assert "was begun with another DATA, or other columns" in capsys.readouterr().err
     assert train(data, out, *options, "--resume") == 0
     assert out.read_bytes() == whole.read_bytes()
     assert not kept.exists()
@@ -71,9 +75,21 @@ def test_a_stopped_run_goes_on(
     assert (tmp_path / "new.safetensors").read_bytes() == whole.read_bytes()
 
 
-def test_force_begins_anew(tmp_path: Path, data: Path) -> None:
+def test_force_begins_anew(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, kept = tmp_path / "run.safetensors", tmp_path / "run.checkpoint.safetensors"
-    kept.write_text("of another run")
+    kept.write_text("no checkpoint")
+    assert train(data, out, *SMALL["tutorial"], "--checkpoint-every", "1h", "--force") == 2
+    assert "run.checkpoint.safetensors: exists already, and is no checkpoint: move it away" in capsys.readouterr().err
+    assert kept.read_text() == "no checkpoint"
+    kept.unlink()
+    with monkeypatch.context() as patch:
+        interrupt_iteration(patch, 6, signal.SIGINT)
+        assert train(data, out, *SMALL["table"], "--checkpoint-every", "5") == 130
+    before = kept.read_bytes()
+    assert train(tmp_path / "typo.npy", out, *SMALL["tutorial"], "--checkpoint-every", "1h", "--force") == 2
+    assert kept.read_bytes() == before
     assert train(data, out, *SMALL["tutorial"], "--checkpoint-every", "1h", "--force") == 0
     assert sorted(tmp_path.iterdir()) == sorted([data, out])
 

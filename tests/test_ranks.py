@@ -23,7 +23,7 @@ import ddpm
 from ddpm import checkpoint, ranks, shards
 from ddpm.batches import Batches, Rows
 from ddpm.interrupts import Interrupts
-from ddpm.ranks import RankLost
+from ddpm.ranks import RankLost, RanksDiffer
 from ddpm.recipe import Recipe
 from ddpm.stop import Stop, Wish
 
@@ -104,7 +104,7 @@ def train_with_other_arguments(folder: Path) -> None:
     model = diffusion()
     with torch.no_grad():
         next(model.parameters()).add_(rank)
-    with pytest.raises(ValueError, match=f"weights must be the same on all ranks; on rank {1 - rank}"):
+    with pytest.raises(ValueError, match=f"state of diffusion must be the same on all ranks; on rank {1 - rank}"):
         train(model)
     path = folder / f"{rank}.safetensors"
     train(diffusion(), checkpoints=ddpm.Checkpoints(folder / "0.safetensors", 5))
@@ -122,7 +122,6 @@ def train_until_one_dies(path: Path, how: int) -> None:
     ranks.TIMEOUT, ranks.PATIENCE = timedelta(seconds=3), 1.0
     if dist.get_rank() == 1:
         test_checkpoints.send(pytest.MonkeyPatch(), {7: (how,)})
-        train(diffusion(), 10**6, **EVERYTHING)
     with pytest.raises(RankLost, match=r"^rank 1 \(process \d+ on .+\) ended or answers no more"):
         train(diffusion(), 10**6, **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 1))
     os._exit(0)  # a group that has lost a rank cannot be ended in good order
@@ -290,3 +289,27 @@ def test_of_a_large_table_each_rank_scales_its_own_rows(tmp_path: Path) -> None:
     first, *others = (path.read_bytes() for path in sorted(tmp_path.glob("*.safetensors")))
     assert len(others) == 2
     assert all(other == first for other in others)
+
+
+def fit_other_tables(folder: Path) -> None:
+    """Fit a table of its own on each rank, and call train with other states and other numbers of rows."""
+    rank = dist.get_rank()
+    with pytest.raises(RanksDiffer, match="the table must be the same on all ranks"):
+        ddpm.DDPM((8,), steps=5, random_state=0).fit(oracle.points(100, 2, draw=rank).numpy())
+    with pytest.raises(ValueError, match="random_state must be an int for a fit that runs in several processes"):
+        ddpm.DDPM((8,), steps=5).fit(X0.numpy())
+    with pytest.raises(RanksDiffer, match="shape of x0 must be the same on all ranks"):
+        ddpm.train(diffusion(), X0[: 50 + rank], steps=5, progress=False)
+    with pytest.raises(RanksDiffer, match="checkpoints must be the same on all ranks"):
+        train(diffusion(), checkpoints=ddpm.Checkpoints(folder / "a.safetensors") if rank else None)
+    model = diffusion()
+    train(model)
+    if rank:
+        model.optimizer_state = None
+    with pytest.raises(RanksDiffer, match="state of diffusion must be the same on all ranks"):
+        train(model)
+
+
+def test_ranks_that_read_other_tables_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    processes.run(2, fit_other_tables, tmp_path)

@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What a user can set right is one line on stderr and code 2; anything else is a bug, with a traceback.
     """
-    rank = os.environ.get("RANK", "0")
+    rank = os.environ.get("RANK", "")
+    rank = rank if rank.isdecimal() else "0"
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning

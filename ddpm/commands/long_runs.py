@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddpm.torchrun import NAMES, use_own_gpu
+from ddpm.torchrun import NAMES, rank_and_size, use_own_gpu
 
 if TYPE_CHECKING:
     from ddpm import Checkpoints
@@ -38,13 +38,21 @@ def checkpoints_for(out: Path, every: int | timedelta | None, resume: bool, forc
     if every is None and not resume:
         return None
     import ddpm
+    from ddpm import checkpoint
+    from ddpm.files import check_output
 
     path = checkpoint_of(out)
-    if path.exists() and not resume:
-        if not force:
+    check_output(path, force=True)
+    if path.exists():
+        try:
+            is_ours = bool(checkpoint.describe(path)[checkpoint.RUN])
+        except ValueError:
+            is_ours = False
+        if not is_ours:
+            raise FileExistsError(f"{path}: exists already, and is no checkpoint: move it away")
+        if not resume and not force:
             raise FileExistsError(f"{path}: exists already: --resume goes on from it, --force begins anew")
-        path.unlink(missing_ok=True)  # of several processes, the first does it
-    return ddpm.Checkpoints(path, every or timedelta(minutes=1), resume)
+    return ddpm.Checkpoints(path, every or timedelta(minutes=1), resume, force)
 
 
 def checkpoint_of(out: Path) -> Path:
@@ -60,13 +68,31 @@ class Interrupted(click.ClickException):
         self.code = 128 + (number or signal.SIGINT)
 
 
+# what the arguments of ddpm.train follow from, where that is not the option of their name
+OPTIONS = {
+    "x0": "DATA, or other columns or another scaling of it",
+    "shape of x0": "DATA, or other columns of it",
+    "shape of condition": "--target",
+    "network": "network: --hidden and --tutorial decide on it",
+    "schedule": "schedule: --timesteps and --tutorial decide on it",
+    "seed": "--seed",
+    "shards": "way: by torchrun, or by one process alone",
+    "threads": "number of threads: OMP_NUM_THREADS decides on it",
+}
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Say how to go on, where a signal ends training that keeps a checkpoint."""
+    """Say how to go on, where a signal ends training that keeps a checkpoint, or why it cannot go on."""
     from ddpm import TrainingInterrupted
+    from ddpm.checkpoints import OtherRun
 
     try:
         yield
+    except OtherRun as other:
+        path = str(other).split(" was begun")[0]
+        option = OPTIONS.get(other.name, f"--{other.name.replace('_', '-')}, {other.begun}; now it is {other.now}")
+        raise click.ClickException(f"{path} was begun with another {option}") from other
     except TrainingInterrupted as stopped:
         done = str(stopped).split(":")[0]
         raise Interrupted(f"{done}: the same command with --resume goes on from there", stopped.signal) from stopped
@@ -75,9 +101,14 @@ def interruptible() -> Iterator[None]:
 @contextlib.contextmanager
 def process_group(device_type: str) -> Iterator[None]:
     """Join the processes that torchrun has started, if it has."""
-    if not all(name in os.environ for name in NAMES):
+    _, size = rank_and_size()
+    if not all(name in os.environ for name in NAMES) or (size == 1 and "MASTER_ADDR" not in os.environ):
         yield
         return
+    if "MASTER_ADDR" not in os.environ:
+        raise ValueError(
+            f"the environment has WORLD_SIZE={size} but no MASTER_ADDR: start with torchrun, or unset RANK"
+        )
     import torch.distributed as dist
 
     use_own_gpu()

@@ -115,6 +115,8 @@ def _divergence_explained(lr: float) -> Iterator[None]:
 def _train_table(data: Path, checkpoints: Any, **options: Any) -> tuple[Callable[[Path], None], Callable[[], str]]:
     """Train; return what writes the model, and what computes its bound and says it."""
     from ddpm import DDPM
+    from ddpm.checkpoints import OtherRun
+    from ddpm.ranks import RanksDiffer
 
     names = ("hidden", "timesteps", "steps", "batch_size", "lr", "transform", "backend")
     chosen = {RENAMED.get(name, name): options[name] for name in names if options[name] is not None}
@@ -123,6 +125,8 @@ def _train_table(data: Path, checkpoints: Any, **options: Any) -> tuple[Callable
     model = DDPM(**chosen, random_state=options["seed"], verbose=True)
     try:
         x, y = _fit(model, data, options["target"], options["columns"], checkpoints)
+    except (OtherRun, RanksDiffer):
+        raise
     except ValueError as error:
         named = (str(data), *(() if checkpoints is None else (repr(str(checkpoints.path)), str(checkpoints.path))))
         place = "" if str(error).startswith(named) else f"{data}: "
