@@ -16,6 +16,12 @@ class Bar(tqdm):
     monitor_interval = 0
     _lock = threading.RLock()
 
+    def skip(self, count: int) -> None:
+        """Count what was done before, which says nothing of the speed."""
+        if not self.disable:
+            self.initial += count
+        self.update(count)
+
 
 def progress_bar(total: int, what: str, unit: str, shown: bool = True, done: int = 0) -> Any:
     """Return a bar of tqdm's on standard error; a silent one where that is no terminal, closed or missing.

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,11 +72,12 @@ class Run:
         """How many parts there are."""
         return -(-self.count // self.rows_a_part)
 
-    def parts_of(self, i: int, n: int) -> list[Part]:
+    def parts_of(self, i: int, n: int) -> range:
         """Return the parts of shard i of n, counted from 1: neighbours, as many as any other shard has or one more."""
-        return [self._part(part) for part in range((i - 1) * self.parts // n, i * self.parts // n)]
+        return range((i - 1) * self.parts // n, i * self.parts // n)
 
-    def _part(self, part: int) -> Part:
+    def part(self, part: int) -> Part:
+        """Return a part by its number, from 0."""
         digits = max(DIGITS, len(str(self.parts)))
         start = part * self.rows_a_part
         stop = min(start + self.rows_a_part, self.count)
@@ -89,8 +91,8 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_whole(path: Path, rows: int, columns: int) -> bool:
-    """Return whether a file is a part of so many rows and columns, to its end.
+def is_whole(path: Path, rows: int, names: Sequence[str]) -> bool:
+    """Return whether a file is a part of so many rows and of columns with these names, to its end.
 
     Raises:
         OSError: it is there, and cannot be read.
@@ -98,9 +100,9 @@ def is_whole(path: Path, rows: int, columns: int) -> bool:
     try:
         if path.suffix == ".parquet":
             with open_parquet(path) as file:
-                return (file.metadata.num_rows, file.metadata.num_columns) == (rows, columns)
+                return (file.metadata.num_rows, file.schema_arrow.names) == (rows, list(names))
         array = map_npy(path)
-        return array.shape == (rows, columns) and array.offset + array.nbytes == path.stat().st_size
+        return array.shape == (rows, len(names)) and array.offset + array.nbytes == path.stat().st_size
     except (FileNotFoundError, ValueError):
         return False
 

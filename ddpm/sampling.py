@@ -110,18 +110,21 @@ def sample_to_folder(
     check_output(folder / sample_parts.RECORD if folder.is_dir() else folder, force=True)
     found, row = _opened(model, backend, samples, seed)
     table_files.check_holds(folder / f"part.{format}", row)
-    columns = row.shape[1]
+    columns, names = row.shape[1], list(map(str, getattr(row, "columns", range(row.shape[1]))))
     run = Run(sample_parts.fingerprint(model), seed, samples.start, len(samples), format, _at_once(columns, PART))
     sample_parts.claim(folder, run)
 
     parts = run.parts_of(i, n)
-    missing = [part for part in parts if force or not is_whole(folder / part.name, len(part.samples), columns)]
-    rows, left = (sum(len(part.samples) for part in some) for some in (parts, missing))
-    with progress_bar(rows, "sample", "row", progress and left > 0, done=rows - left) as bar:
-        for part in missing:
+    own = range(run.part(parts[0]).samples.start, run.part(parts[-1]).samples.stop) if parts else range(0)
+    new = 0
+    with progress_bar(len(own), "sample", "row", progress) as bar:
+        for part in map(run.part, parts):
+            if not force and is_whole(folder / part.name, len(part.samples), names):
+                bar.skip(len(part.samples))
+                continue
             table_files.write(folder / part.name, _drawn(found, part.samples, seed, columns, bar))
-    own = range(parts[0].samples.start, parts[-1].samples.stop) if parts else range(0)
-    return Written(len(parts), len(missing), own, run.parts)
+            new += 1
+    return Written(len(parts), new, own, run.parts)
 
 
 def _checked(count: int, first: int) -> range:

@@ -255,6 +255,7 @@ def work(folder: Path, worker: int) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
+@pytest.mark.one_thread  # as the processes that read
 def test_a_file_with_a_fault_is_an_error_or_a_model(tmp_path: Path) -> None:
     for name, kind in KINDS.items():
         kind.write(tmp_path / f"{name}.safetensors")

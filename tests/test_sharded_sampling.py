@@ -117,7 +117,7 @@ def test_a_folder_has_the_rows_of_one_file(tmp_path: Path, folder_of_models: Pat
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 64, 1000])
 def test_shards_share_all_parts_evenly(n: int) -> None:
     run = Run(NO_MODEL, 0, 5, 999, "npy", 10)
-    shards = [run.parts_of(i, n) for i in range(1, n + 1)]
+    shards = [list(map(run.part, run.parts_of(i, n))) for i in range(1, n + 1)]
     assert [row for parts in shards for part in parts for row in part.samples] == list(range(5, 1004))
     lengths = list(map(len, shards))
     assert max(lengths) - min(lengths) <= 1
@@ -125,7 +125,7 @@ def test_shards_share_all_parts_evenly(n: int) -> None:
 
 def test_names_sort_as_parts_do() -> None:
     run = Run(NO_MODEL, 0, 0, 10**6 + 1, "npy", 1)
-    names = [part.name for i in (1, 10, 10**5) for part in run.parts_of(i, 10**5)]
+    names = [run.part(part).name for i in (1, 10, 10**5) for part in run.parts_of(i, 10**5)]
     assert (names[0], names[-1]) == ("part-0000000-of-1000001.npy", "part-1000000-of-1000001.npy")
     assert names == sorted(names)
 
@@ -212,6 +212,15 @@ def test_parts_that_are_not_whole_are_written_anew(tmp_path: Path, points: Path,
     assert (written.parts, written.new) == (PARTS, 5)
     assert content(tmp_path) == before
     assert [path.stat().st_mtime_ns for path in kept] == times
+
+
+def test_a_part_with_other_columns_is_not_kept(tmp_path: Path, points: Path) -> None:
+    sample_to_folder(points, tmp_path, COUNT, **OPTIONS)
+    part = min(tmp_path.glob("part*"))
+    before = part.read_bytes()
+    pd.read_parquet(part).set_axis(["0", "z"], axis=1).to_parquet(part, index=False)
+    assert sample_to_folder(points, tmp_path, COUNT, **OPTIONS).new == 1
+    assert part.read_bytes() == before
 
 
 def test_force_writes_all_parts_of_the_shard_anew(tmp_path: Path, points: Path) -> None:
@@ -383,7 +392,9 @@ def test_torchrun_gives_each_process_a_shard(
     assert main(["sample", str(points), "--out", f"{tmp_path}/s/", *COMMAND]) == 0
     assert capsys.readouterr().out == f"wrote 2 parts of shard 2/3, rows 39 to 70, to {tmp_path}/s/\n"
     assert main(["sample", str(points), "--out", f"{tmp_path}/s/", *COMMAND, "--shard", "1/64"]) == 0
-    assert capsys.readouterr().out == f"nothing to do of shard 1/64: all shards of {tmp_path}/s/ have 7 parts\n"
+    assert (
+        capsys.readouterr().out == f"nothing to do of shard 1/64: all shards of {tmp_path}/s/ together have 7 parts\n"
+    )
     said = error(capsys, "sample", points, "--out", tmp_path / "x.npy", *COMMAND)
     assert said == f"3 processes would write one file, {tmp_path}/x.npy: give --out a folder, as samples/"
 

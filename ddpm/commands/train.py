@@ -93,7 +93,7 @@ def train(
     if options["lr"] is not None:
         arguments.number("lr", options["lr"], 0)
     kept = checkpoints_for(out, checkpoint_every, resume, force)
-    with process_group(device_type), interruptible(), _divergence_explained(options["lr"] or 1e-2):
+    with process_group(device_type), interruptible(), _divergence_explained(options["lr"] or 1e-2, kept is not None):
         write, bound = (train_tutorial if tutorial else _train_table)(data, kept, **options)
         if rank_and_size()[0] > 0:
             return
@@ -105,11 +105,12 @@ def train(
 
 
 @contextlib.contextmanager
-def _divergence_explained(lr: float) -> Iterator[None]:
+def _divergence_explained(lr: float, kept: bool) -> Iterator[None]:
     try:
         yield
     except FloatingPointError as error:
-        raise click.ClickException(f"training diverged, {error}: try a smaller --lr than {lr}") from error
+        instead = f"a smaller --lr than {lr}{', with --force in place of --resume' if kept else ''}"
+        raise click.ClickException(f"training diverged, {error}: try {instead}") from error
 
 
 def _train_table(data: Path, checkpoints: Any, **options: Any) -> tuple[Callable[[Path], None], Callable[[], str]]:
