@@ -83,7 +83,7 @@ def _to_folder(model: Path, out: str, shard: tuple[int, int], format: str, optio
     written = sample_to_folder(model, folder, shard=shard, format=format, **options)
     of, to = "" if shard == (1, 1) else f" of shard {shard[0]}/{shard[1]}", f"{folder}{os.sep}"
     if not written.parts:
-        say(f"nothing to do{of}: all of {to} together have {written.of} part{'' if written.of == 1 else 's'}")
+        say(f"nothing to do{of}: {to} has {written.of} part{'' if written.of == 1 else 's'} in all")
         return
     there = written.parts - written.new
     were = f" ({there} {'was' if there == 1 else 'were'} there)" if there else ""
