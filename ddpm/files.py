@@ -68,6 +68,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:  # Ctrl-C too must leave nothing behind
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, os.fspath(temporary)):
+        if isinstance(error, OSError) and error.errno and error.filename in (None, os.fspath(temporary)):
             error.filename = os.fspath(path)  # of a full disk, the system does not say which
         raise
