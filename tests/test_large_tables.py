@@ -152,8 +152,8 @@ data = 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read
 resource.setrlimit(resource.RLIMIT_DATA, (data + 450_000_000,) * 2)
 sys.exit(main(["train", {str(path)!r}, "--out", {str(out)!r}, "--steps", "20", "--timesteps", "10"]))
 """
-    # Other allocators of pyarrow's set a gigabyte of addresses aside. With an arena for each thread it is chance how much
-    # freed memory glibc keeps: 380 to 450 MB were needed; with one, less than 300.
+    # Other allocators of pyarrow's set a gigabyte of addresses aside. With an arena for each thread, chance decides how
+    # much freed memory glibc keeps: 380 to 450 MB were needed; with one arena, less than 300.
     environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
