@@ -32,7 +32,7 @@ class Ranks:
         size: how many there are.
     """
 
-    def __init__(self, group: dist.ProcessGroup) -> None:
+    def __init__(self, group: "dist.ProcessGroup") -> None:
         self.rank, self.size, self.group = dist.get_rank(), dist.get_world_size(), group
         self._store = dist.distributed_c10d._get_default_store()
         self._store.set(f"{KEY}name/{self.rank}", f"rank {self.rank} (process {os.getpid()} on {socket.gethostname()})")
