@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ddpm.batches import Rows
 from ddpm.diffusion import Diffusion
-from ddpm.optimizer import HostAdamW, flat, is_finite, unflatten
+from ddpm.optimizer import HostAdamW, Snapshot
 from ddpm.recipe import Recipe
 from ddpm.stop import Stop, Wish
 
@@ -122,6 +122,9 @@ def train_on_device(
         done.add_(1)
         iteration.add_(1)
 
+    def snapshot() -> Snapshot:
+        return Snapshot({p: p for group in optimizer.param_groups for p in group["params"]}, optimizer.state)
+
     def report(first: int, values: Tensor) -> None:
         bad = (~torch.isfinite(values)).nonzero()
         if len(bad) > 0:
@@ -130,12 +133,12 @@ def train_on_device(
         bar.update(len(values))
 
     waiting = deque[tuple[int, Callable[[], Tensor]]]()
-    good = deque[tuple[int, Numbers]](maxlen=3)  # of the chunks that may not have been looked at, and one before
+    good = deque[tuple[int, Snapshot]](maxlen=3)  # of the chunks that may not have been looked at, and one before
     advance: Step = step
     try:
         for start in range(0, steps, CHUNK):
             end = min(start + CHUNK, steps)
-            good.append((start, Numbers(optimizer)))
+            good.append((start, snapshot()))
             for i in range(start, end):
                 if i == WARM_UP:
                     advance = capture(step)
@@ -153,37 +156,14 @@ def train_on_device(
         # ends at the first loss that was not finite, or that was never computed
         taken = int(torch.isfinite(losses).int().cumprod(0).sum())
         diffusion.iteration = begin + taken
-        if not Numbers(optimizer).are_finite():
-            at, numbers = next((kept for kept in reversed(good) if kept[1].are_finite()), good[0])
-            numbers.restore()
+        if not snapshot().is_finite():
+            at, weights = next((kept for kept in reversed(good) if kept[1].is_finite()), good[0])
+            weights.restore()
             diffusion.iteration = begin + at
             raise FloatingPointError(
                 f"the weights are not finite after {begin + taken} iterations; kept are those after {begin + at}"
             )
     return losses[:taken]
-
-
-class Numbers:
-    """The weights and the state of an optimizer, as they are now."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.known = [p for p in parameters if p in optimizer.state]
-        states = [tensor for p in self.known for tensor in optimizer.state[p].values()]
-        self.tensors = [tensor.detach() for tensor in (*parameters, *states)]
-        self.numbers = flat(self.tensors)
-        self.weights = sum(p.numel() for p in parameters)
-
-    def are_finite(self) -> bool:
-        """Return whether all weights are."""
-        return is_finite(self.numbers[: self.weights])
-
-    def restore(self) -> None:
-        """Give them back, and forget the state of parameters that had none."""
-        unflatten(self.numbers, self.tensors)
-        for p in self.optimizer.state.keys() - set(self.known):
-            del self.optimizer.state[p]
 
 
 def read(values: Tensor) -> Callable[[], Tensor]:

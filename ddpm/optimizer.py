@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,6 @@ class HostAdamW:
         kept = {name: kept_state(diffusion, name, p) for name, p in self.parameters.items()}
         self.state = {name: copied(of, self.parameters[name]) for name, of in kept.items() if of}
         diffusion.optimizer_state = self.state
-        self._found: tuple[int, list[Tensor]] = -1, []
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -73,37 +73,39 @@ class HostAdamW:
         Raises:
             FloatingPointError: names the iteration.
         """
-        known, tensors = set(self.state), self._tensors()
-        before = flat(tensors)
+        before = Snapshot(self.parameters, self.state)
         yield
-        if not is_finite(flat(tensors[: len(self.parameters)])):
-            unflatten(before, tensors)
-            for name in self.state.keys() - known:
-                del self.state[name]
+        if not Snapshot(self.parameters, self.state).is_finite():
+            before.restore()
             raise FloatingPointError(f"the weights are not finite after the update of iteration {iteration}")
 
-    def _tensors(self) -> list[Tensor]:
-        """Return all that an update changes; looked for only where there is more than the last time."""
-        if len(self.state) != self._found[0]:
-            tensors = [*self.parameters.values(), *(tensor for of in self.state.values() for tensor in of.values())]
-            self._found = len(self.state), [tensor.detach() for tensor in tensors]
-        return self._found[1]
 
+class Snapshot:
+    """Parameters and the state of their optimizer, as they are now.
 
-def flat(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the numbers of tensors, [n]: one call looks at all, because each takes as long as many small numbers."""
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+    The numbers are flat, in one tensor: a call that looks at all of them takes as long as one that looks at few.
 
+    Args:
+        parameters, state: by the same keys; a parameter may have no state yet.
+    """
 
-def unflatten(numbers: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Give tensors the numbers that `flat` has found in them."""
-    for tensor, part in zip(tensors, numbers.split([tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(part.view(tensor.shape))
+    def __init__(self, parameters: Mapping[Any, Tensor], state: MutableMapping[Any, dict[str, Tensor]]) -> None:
+        self.state, self.known = state, [key for key in parameters if key in state]
+        states = (tensor for key in self.known for tensor in state[key].values())
+        self.tensors = [tensor.detach() for tensor in (*parameters.values(), *states)]
+        self.numbers = torch.cat([tensor.reshape(-1) for tensor in self.tensors])
+        self.weights = sum(p.numel() for p in parameters.values())
 
+    def is_finite(self) -> bool:
+        """Return whether all weights are."""
+        return math.isfinite(float((0 * self.numbers[: self.weights]).sum()))
 
-def is_finite(numbers: Tensor) -> bool:
-    """Return whether all numbers are."""
-    return math.isfinite(float((0 * numbers).sum()))
+    def restore(self) -> None:
+        """Give them back, and forget the state of parameters that had none."""
+        for tensor, part in zip(self.tensors, self.numbers.split([t.numel() for t in self.tensors]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
+        for key in self.state.keys() - set(self.known):
+            del self.state[key]
 
 
 def copied(state: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
