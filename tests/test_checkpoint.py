@@ -130,7 +130,7 @@ def test_a_foreign_model(path: Path) -> None:
 
 
 def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """What a file holds, and what the second version, which knew no SHA-256, said of it."""
+    """Return the tensors of a file, and its description as the second version, which knew no SHA-256, wrote it."""
     with safe_open(path, framework="pt") as file:
         said = json.loads(file.metadata()["fused-ddpm"])
         del said["sha256"]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,23 +52,20 @@ class StoppedError(Exception):
     """A process that ends without a word."""
 
 
-@pytest.fixture
-def stop_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+@contextlib.contextmanager
+def stopped_after(iterations: int) -> Iterator[None]:
     """Let training end at a number of iterations, as if the process had been killed."""
-    with monkeypatch.context() as patch:
+    update = Averages.update
 
-        def stop(iterations: int) -> None:
-            iteration = Averages.update
+    def stops(averages: Averages, iteration: int) -> None:
+        if iteration == iterations:
+            raise StoppedError
+        update(averages, iteration)
 
-            def update(self: Averages, at: int) -> None:
-                if at == iterations:
-                    patch.undo()
-                    raise StoppedError
-                iteration(self, at)
-
-            patch.setattr(Averages, "update", update)
-
-        yield stop
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Averages, "update", stops)
+        with pytest.raises(StoppedError):
+            yield
 
 
 @pytest.mark.parametrize(
@@ -80,7 +77,6 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None
 def test_a_resumed_run_is_the_uninterrupted_one(
     tmp_path: Path,
     path: Path,
-    stop_after: Callable[[int], None],
     backend: str,
     dropout: float,
     options: dict[str, Any],
@@ -88,8 +84,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
 ) -> None:
     whole, killed, resumed = (diffusion(backend, dropout) for _ in range(3))
     expected = train(whole, **options)
-    stop_after(7)
-    with pytest.raises(StoppedError):
+    with stopped_after(7):
         train(killed, **options, checkpoints=ddpm.Checkpoints(path, every))
     found = train(resumed, **options, checkpoints=ddpm.Checkpoints(path, every, resume=True))
     assert torch.equal(found.losses, expected.losses)

@@ -23,10 +23,10 @@ import oracle
 import processes
 import pytest
 import torch
+from test_checkpoints import stopped_after
 
 import ddpm
 from ddpm import commands, model_files, sample_parts
-from ddpm.averages import Averages
 
 COUNT = int(os.environ.get("FUZZ", "2000"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -68,20 +68,8 @@ def fitted(scaling: str | None) -> ddpm.DDPM:
     return model
 
 
-class StoppedError(Exception):
-    """A process that ends without a word."""
-
-
 def stop_in_the_middle(path: Path) -> None:
-    update = Averages.update
-
-    def stops(averages: Averages, iteration: int) -> None:
-        if iteration == 2:
-            raise StoppedError
-        update(averages, iteration)
-
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(StoppedError):
-        patch.setattr(Averages, "update", stops)
+    with stopped_after(2):
         ddpm.train(network(), X0, **RUN, progress=False, checkpoints=ddpm.Checkpoints(path, 1))
 
 
