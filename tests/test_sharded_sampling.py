@@ -19,7 +19,6 @@ from ddpm.classes import draw
 from ddpm.commands import main
 from ddpm.sample_parts import Run
 from ddpm.sampling import sample_to_file, sample_to_folder
-from kernels.place import Place
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -446,15 +445,6 @@ def test_classes_far_on_have_an_order_of_their_own() -> None:
     assert not np.array_equal(near, far)
 
 
-def _reaches_far() -> bool:
-    try:
-        Place(first=2**40).checked(1, torch.device("cpu"))
-    except ValueError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not _reaches_far(), reason="the stream has indices below 2^32 only")
 @pytest.mark.parametrize("kind", ["table", "points"])
 def test_samples_beyond_32_bits(tmp_path: Path, folder_of_models: Path, kind: str) -> None:
     model, options = folder_of_models / f"{kind}.safetensors", OPTIONS | {"first": 2**32 - 40}
