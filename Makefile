@@ -16,7 +16,7 @@ INTERPRETED := test_words or D1-H4-N1-T5 or D2-H33-N3 or D2-N65 or (1025 and tes
 AVX2 := ATEN_CPU_CAPABILITY=avx2 TORCHINDUCTOR_CPP_MARCH=x86-64-v3
 ON_AVX2 := compiled and (test_normals or D1-H4-N1003-T250)
 
-.PHONY: demo test lint bench quality clean
+.PHONY: demo test lint bench quality docs dist clean
 
 demo: .venv/ready
 	$(BIN)/ddpm demo --out $(OUT)
@@ -41,6 +41,15 @@ bench: .venv/rivals
 quality: .venv/rivals
 	$(BIN)/python -m benchmarks quality $(FLAGS)
 
+# the website in build/docs, with the tutorial executed; threads that wait must not spin
+docs: .venv/docs
+	$(PASSIVE) $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "open build/docs/index.html"
+
+# an sdist, and the wheel that is built from it, in dist/
+dist: .venv/ready
+	$(BIN)/python -m build
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
@@ -50,9 +59,13 @@ quality: .venv/rivals
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint,bench]'
 	touch $@
 
+.venv/docs: .venv/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
 .venv/oldest-triton: .venv/ready
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ 'triton==$(OLDEST_TRITON).*'
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info

@@ -67,7 +67,7 @@ def machine_name() -> str:
 
 @command.command("report")
 @click.argument("result", type=result_file)
-@click.option("--readme", is_flag=True, help="Put table and figures into README.md and docs/.")
+@click.option("--readme", is_flag=True, help="Put tables and figures into README.md and docs/benchmarks.md.")
 def write_report(result: Path, readme: bool) -> None:
     """Write the table and figures of a RESULT beside it."""
     click.echo(report.write(result))

@@ -1,6 +1,6 @@
-"""The figures of a result: growth of time and of memory, log-log, and the whole tutorial as bars."""
+"""The figures of a result: time and memory along each axis, and the whole tutorial."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from matplotlib.axes import Axes
@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from benchmarks import rivals
 from benchmarks.cases import AXES, Case
-from benchmarks.results import Result, Timed, own
+from benchmarks.results import Result, Timed, own, seconds
 
-INK = "#24313d"
+INK, BLUE, ORANGE = "#24313d", "#2b6c99", "#e0763a"
 Points = list[tuple[int, float]]
 TITLES = {"N": "samples N", "T": "steps T", "D": "dimensions D", "H": "hidden units H"}
 
@@ -28,27 +28,25 @@ def lines(result: Result, origin: Case, axis: str, value: Callable[[Case, Timed]
     return found
 
 
-def figures(result: Result, brief: bool = False) -> dict[str, Figure]:
-    """By name; `brief` is what the README shows. Figures for which nothing was measured are left out."""
+def figures(result: Result) -> dict[str, Figure]:
+    """Return the figures by name. One for which nothing was measured is left out."""
     drawn = {}
     for device in result.document["ceilings"]:
         suffix = "" if device == "cpu" else f"_{device}"
-        ops = ("variational_bound", "reverse_process") if brief else tuple(AXES)
-        axes = "".join(axis for axis in ("NT" if brief else "NTDH") if _grows(result, ops, device, axis))
+        axes = "".join(axis for axis in "NTDH" if _most_points(result, device, axis) > 1)
         if axes:
-            drawn[f"time{suffix}"] = growth(result, device, ops, axes, "seconds")
-            if not brief:
-                drawn[f"memory{suffix}"] = growth(result, device, ops, axes, "bytes")
+            drawn[f"time{suffix}"] = along_axes(result, device, axes, "seconds")
+            drawn[f"memory{suffix}"] = along_axes(result, device, axes, "bytes")
         starts = {start: result.timed[key] for key in result.timed if (start := key[1]) and key[0].device == device}
         if starts:
-            drawn[f"tutorial{suffix}"] = bars(starts)
+            drawn[f"tutorial{suffix}"] = whole_tutorial(starts)
     return drawn
 
 
-def _grows(result: Result, ops: Sequence[str], device: str, axis: str) -> bool:
-    """Whether an axis has more than its origin."""
-    drawn = (lines(result, Case(op, device=device), axis, _time) for op in ops)
-    return any(len(points) > 1 for by_rival in drawn for points in by_rival.values())
+def _most_points(result: Result, device: str, axis: str) -> int:
+    """Return how many sizes on an axis the rival with the most of them has."""
+    drawn = (lines(result, Case(op, device=device), axis, _time) for op in AXES)
+    return max((len(points) for by_rival in drawn for points in by_rival.values()), default=0)
 
 
 def _time(case: Case, timed: Timed) -> float:
@@ -59,27 +57,46 @@ def _memory(case: Case, timed: Timed) -> float | None:
     return timed.notes.get("peak_extra_bytes") or None  # a logarithm has no place for 0
 
 
-def growth(result: Result, device: str, ops: Sequence[str], axes: str, unit: str) -> Figure:
-    """Operations down, axes across."""
-    figure = Figure(figsize=(1 + 4 * len(axes), 0.6 + 3 * len(ops)), layout="constrained", dpi=120)
-    grid = figure.subplots(len(ops), len(axes), squeeze=False)
-    for row, op in zip(grid, ops, strict=True):
+def along_axes(result: Result, device: str, axes: str, unit: str) -> Figure:
+    """Draw operations down and axes across: lines, or bars where an axis has only two sizes."""
+    value = _time if unit == "seconds" else _memory
+    figure = Figure(figsize=(1 + 4 * len(axes), 0.6 + 3 * len(AXES)), layout="constrained", dpi=120)
+    grid = figure.subplots(len(AXES), len(axes), squeeze=False)
+    for row, op in zip(grid, AXES, strict=True):
         for plot, axis in zip(row, axes, strict=True):
             if axis not in AXES[op]:
                 plot.set_axis_off()
                 continue
             origin = Case(op, device=device)
-            for name, points in lines(result, origin, axis, _time if unit == "seconds" else _memory).items():
-                color, marker = rivals.load(name).STYLE
-                plot.plot(*zip(*points, strict=True), color=color, marker=marker, markersize=4, label=name)
-            if unit == "seconds":
-                _draw_limit(plot, result, origin, axis)
-            plot.set(xscale="log", yscale="log", xlabel=TITLES[axis], title=op.replace("_", " "))
-            plot.set_ylabel(unit if plot is row[0] else "")
-            plot.grid(alpha=0.25)
+            by_rival = lines(result, origin, axis, value)
+            plot.set_title(op.replace("_", " "))
+            if max(map(len, by_rival.values()), default=0) > 2:
+                _draw_lines(plot, by_rival)
+                if unit == "seconds":
+                    _draw_limit(plot, result, origin, axis)
+                plot.set(xscale="log", yscale="log", xlabel=TITLES[axis])
+                plot.set_ylabel(unit if plot is row[0] else "")
+            else:
+                _draw_bars(plot, _by_size(by_rival, axis), unit)
     handles = {label: h for plot in grid.flat for h, label in zip(*plot.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=1 + 2 * len(axes), fontsize=8)
     return figure
+
+
+def _draw_lines(plot: Axes, by_rival: dict[str, Points]) -> None:
+    for name, points in by_rival.items():
+        color, marker = rivals.load(name).STYLE
+        plot.plot(*zip(*points, strict=True), color=color, marker=marker, markersize=4, label=name)
+    plot.grid(alpha=0.25)
+
+
+def _by_size(by_rival: dict[str, Points], axis: str) -> dict[str, dict[str, float]]:
+    """Turn the lines of rivals into groups of bars, one for each size."""
+    groups: dict[str, dict[str, float]] = {}
+    for name, points in by_rival.items():
+        for size, y in points:
+            groups.setdefault(f"{axis} = {size}", {})[name] = y
+    return groups
 
 
 def _draw_limit(plot: Axes, result: Result, origin: Case, axis: str) -> None:
@@ -91,23 +108,29 @@ def _draw_limit(plot: Axes, result: Result, origin: Case, axis: str) -> None:
         plot.plot(*zip(*points, strict=True), color=INK, linestyle=":", label="our kernel at the ceiling")
 
 
-def bars(starts: dict[str, dict[str, Timed]]) -> Figure:
-    """Seconds of the whole tutorial, cold and warm."""
-    names = list(dict.fromkeys(name for timed in starts.values() for name in timed))
+def whole_tutorial(starts: dict[str, dict[str, Timed]]) -> Figure:
+    """Draw the seconds of the whole tutorial, cold and warm."""
+    groups = {start: {name: timed.median for name, timed in by_rival.items()} for start, by_rival in starts.items()}
+    names = {name for by_rival in groups.values() for name in by_rival}
     figure = Figure(figsize=(8, 1.2 + 0.5 * len(names)), layout="constrained", dpi=120)
     plot = figure.subplots()
-    for i, (start, timed) in enumerate(starts.items()):
-        present = [name for name in names if name in timed]
-        at = [names.index(name) + (i - 0.5) * 0.38 for name in present]
-        values = [timed[name].median for name in present]
-        drawn = plot.barh(at, values, 0.36, color="#2b6c99" if start == "cold" else "#e0763a", label=start)
-        plot.bar_label(drawn, [f"{value:.1f} s" for value in values], padding=3, fontsize=8, color=INK)
+    _draw_bars(plot, groups, "seconds")
+    plot.set_xlabel("seconds from the start of the process to its end")
+    plot.set_title("The whole tutorial: 1000 training steps, 1000 samples")
+    plot.legend(frameon=False)
+    return figure
+
+
+def _draw_bars(plot: Axes, groups: dict[str, dict[str, float]], unit: str) -> None:
+    """Draw rivals down, and for each a bar of every group, with its value."""
+    names = list(dict.fromkeys(name for values in groups.values() for name in values))
+    for i, (group, values) in enumerate(groups.items()):
+        at = [names.index(name) + (i - 0.5) * 0.38 for name in values]
+        drawn = plot.barh(at, list(values.values()), 0.36, color=(BLUE, ORANGE)[i], label=group)
+        texts = [seconds(v) if unit == "seconds" else f"{v / 1e6:.3g} MB" for v in values.values()]
+        plot.bar_label(drawn, texts, padding=3, fontsize=8, color=INK)
     plot.set_yticks(range(len(names)), names)
     plot.invert_yaxis()
-    plot.set(xlabel="seconds from the start of the process to its end")
-    plot.set_title("The whole tutorial: 1000 training steps, 1000 samples")
+    plot.set_xlabel(unit)
     plot.margins(x=0.15)
-    plot.legend(frameon=False)
-    for side in ("top", "right"):
-        plot.spines[side].set_visible(False)
-    return figure
+    plot.spines[["top", "right"]].set_visible(False)

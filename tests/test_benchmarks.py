@@ -134,6 +134,18 @@ def test_comparison(path: Path, tmp_path: Path) -> None:
     assert all("2.00x" in line and "variational_bound" in line for line in changed)
 
 
-def test_readme_shows_a_committed_result() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert any(report.in_readme(results.read(path)) in readme for path in COMMITTED)
+def test_readme_and_docs_show_a_committed_result_of_a_clean_tree() -> None:
+    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/benchmarks.md"))
+    shown = [path for path in COMMITTED if report.in_docs(results.read(path)) in page]
+    assert len(shown) == 1
+    result = results.read(shown[0])
+    assert report.in_readme(result) in readme
+    assert not result.document["commit_info"]["dirty"]
+
+
+def test_a_result_of_a_tree_with_changes_is_not_shown(tmp_path: Path) -> None:
+    document = json.loads(COMMITTED[0].read_text())
+    document["commit_info"]["dirty"] = True
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    with pytest.raises(click.ClickException, match="measured on a tree with changes"):
+        report.write_into_readme(tmp_path / "result.json", tmp_path)

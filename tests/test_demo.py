@@ -31,7 +31,12 @@ def test_demo_from_data_to_figures(
     model = ddpm.load(tmp_path / "demo" / "model.safetensors", backend="vectorized")
     assert np.array_equal(samples, model.sample(1000).detach().numpy())
 
-    rows = dict(re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines()[:-1])
+    said = capsys.readouterr()
+    stages = [line.split()[0] for line in said.err.splitlines() if line.endswith(" ...")]
+    assert stages == ["making", "compiling", "training", "sampling", "drawing"]
+    *lines, last = said.out.splitlines()
+    assert {"samples.png", "reverse.png"} <= {Path(word).name for word in last.split()}
+    rows = dict(re.split(r"  +", line, maxsplit=1) for line in lines)
     assert rows["backend"] == "vectorized"
     number = {label: float(value.split()[0]) for label, value in rows.items() if label != "backend"}
     assert number["entropy of the data"] == pytest.approx(2.056, abs=0.01)

@@ -50,7 +50,13 @@ def demo(out: Path, data: str, backend: str | None, seed: int) -> None:
     labels, values = (max(len(row[i]) for row in rows) for i in (0, 1))
     for label, value, unit in rows:
         say(f"{label:<{labels}}  {value:>{values}} {unit}".rstrip())
-    say(f"figures, samples and model are in {out}")
+    first = "samples.png" if data == "mixture" else "columns.png"
+    say(f"look at {out / first} (samples beside data) and {out / 'reverse.png'} (from noise to data); all is in {out}")
+
+
+def _stage(text: str) -> None:
+    """Say on standard error what begins."""
+    click.echo(f"{text} ...", err=True)
 
 
 Row = tuple[str, str, str]  # label, value, unit
@@ -69,6 +75,7 @@ def _tutorial(out: Path, backend: str | None, seed: int) -> list[Row]:
 
     timesteps, steps = 250, 1000
     device = device_type_for(backend)
+    _stage(f"making {COUNT} points: a mixture of two Gaussians")
     x0 = ddpm.datasets.mixture(COUNT, seed=seed).to(device)
     network = ddpm.GaussianMLP(dim=1, hidden=(4,), seed=seed).to(device)
     diffusion = ddpm.Diffusion(network, ddpm.Schedule.constant(timesteps, 0.02), backend=backend)
@@ -79,10 +86,12 @@ def _tutorial(out: Path, backend: str | None, seed: int) -> list[Row]:
     def gradients() -> object:
         return torch.autograd.grad(diffusion.loss(x0, seed=seed), list(diffusion.parameters()))
 
-    click.echo(f"first calls on backend {diffusion.backend} ...", err=True)
+    _stage(f"compiling for backend {diffusion.backend}")
     compiling = _seconds_of_first_call(gradients) + _seconds_of_first_call(sample)
+    _stage(f"training {steps} steps")
     result, training = _timed(lambda: ddpm.train(diffusion, x0, steps=steps, seed=seed, progress=True))
     losses = _array(result.losses)
+    _stage(f"sampling {COUNT} points")
     history, sampling = _timed(lambda: sample()[:, :, 0])
     bound = fresh_bound(diffusion, x0, seed=seed, step=steps)
 
@@ -91,6 +100,7 @@ def _tutorial(out: Path, backend: str | None, seed: int) -> list[Row]:
     fresh = _array(ddpm.datasets.mixture(COUNT, seed=seed ^ 1))  # the neighbouring seed, always a valid one
     x = np.linspace(-8, 8, 801)
     density = ddpm.datasets.mixture_density(x)
+    _stage("drawing figures")
     trajectory = _array(diffusion.forward_process(x0, seed=seed))[:, :, 0]
     save(figures.data_figure(trajectory[0]), out / "data.png")
     save(figures.forward_figure(trajectory), out / "forward.png")
@@ -110,18 +120,23 @@ def _points(data: str, out: Path, backend: str | None, seed: int) -> list[Row]:
     from ddpm.commands.drawing import save, write_figures
 
     known = ddpm.datasets.DISTRIBUTIONS[data]
+    _stage(f"making {ROWS} points: {data}")
     x, fresh, other = (_array(known.sample(ROWS, (seed ^ i) % 2**32)) for i in range(3))
     model = ddpm.DDPM(backend=backend, random_state=seed % 2**32, verbose=True)
+    _stage("training")
     _, training = _timed(lambda: model.fit(x))
+    _stage(f"sampling {ROWS} points")
     samples, sampling = _timed(lambda: model.sample(ROWS, random_state=seed))
+    _stage("measuring the bound and the distances")
     bound = -float(model.score_samples(fresh[:COUNT], samples=1).mean())
+    distances = [ddpm.metrics.wasserstein(rows, fresh) for rows in (samples, other)]
+    _stage("drawing figures")
     write_figures(model, fresh, None, samples, out, seed)
     each_row = known.dim * (model.diffusion_.schedule.steps + 1)
     bounds = each_row * model.losses_ - model.transform_.log_jacobian(x.astype(float)).mean()
     save(figures.loss_figure(bounds, known.entropy()), out / "loss.png")
     table_files.write(out / "samples.npy", samples)
     model.save(out / "model.safetensors")
-    distances = (ddpm.metrics.wasserstein(rows, fresh) for rows in (samples, other))
     steps, took = len(model.losses_), (training, sampling)
     return _rows(model.diffusion_.backend, steps, ROWS, took, bound, known.entropy(), *distances)
 
