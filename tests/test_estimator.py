@@ -314,7 +314,7 @@ def test_bad_requests_of_a_model_are_named() -> None:
     model, plain = ddpm.DDPM(**SMALL).fit(x, y), ddpm.DDPM(**SMALL).fit(x)
     with pytest.raises(ValueError, match=r"X has 3 features, but DDPM is expecting 2"):
         model.score_samples(np.ones((4, 3)))
-    with pytest.raises(ValueError, match="y must hold classes of fit, setosa, versicolor, virginica; got rose"):
+    with pytest.raises(ValueError, match="y must hold classes seen in fit, setosa, versicolor, virginica; got rose"):
         model.sample(2, y=["rose", "setosa"])
     with pytest.raises(ValueError, match="y must be None: fit got no classes"):
         plain.sample(2, y=["setosa", "setosa"])

@@ -252,7 +252,7 @@ def test_evaluate_says_what_is_wrong_before_it_begins(
     flowers.assign(kind="oak").to_csv(tmp_path / "oak.csv", index=False)
     flowers.drop(columns="petals").to_csv(tmp_path / "less.csv", index=False)
     for data, options, said in (
-        ("oak.csv", [], "oak.csv: y must hold classes of fit, rose, tulip; got oak"),
+        ("oak.csv", [], "oak.csv: y must hold classes seen in fit, rose, tulip; got oak"),
         ("less.csv", [], "less.csv: has no column 'petals'; its columns are length, cm, kind, wild, weight"),
         ("x.csv", ["--seed", "-1"], "seed must be from 0 to 4294967295; got -1"),
         ("x.csv", ["--out", str(tmp_path / "x.csv")], "x.csv: File exists"),
