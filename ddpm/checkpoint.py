@@ -32,7 +32,7 @@ ADAMW = {"step", "exp_avg", "exp_avg_sq"}
 
 
 def check_can_be_saved(diffusion: Diffusion) -> None:
-    """Raise ValueError unless the network is a ddpm.GaussianMLP that is unchanged except for weights and dtype."""
+    """Raise ValueError unless the network is a ddpm.GaussianMLP, changed only in weights, dtype and requires_grad."""
     network = diffusion.network
     if type(network) is not GaussianMLP:
         raise ValueError(f"only a ddpm.GaussianMLP can be saved; got {type(network).__name__}")

@@ -137,7 +137,7 @@ class Run:
             self._save()
             if self.stop.wish() == Wish.END:
                 self._interrupt()
-        if self.stop.wanted() == Wish.END:  # since the ranks last agreed, or before the first iteration
+        if self.stop.wanted() == Wish.END:  # by a signal since the ranks last agreed, or before the first iteration
             self._interrupt()
         return TrainingResult(self.losses, self.validated)
 

@@ -76,8 +76,8 @@ def index_of(y: ArrayLike, names: NDArray[Any], count: int) -> NDArray[np.intp]:
 def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray[np.intp]:
     """Return the class indices of samples first ... first + count - 1, [count].
 
-    Let N be the sum of `counts`. Each block of N samples, which begins at a multiple of N, has each class as often as
-    `counts` says, in a random order of its own. If N is too large for memory, `counts` is scaled down.
+    Let N be the sum of `counts`. The samples from k N to (k + 1) N - 1 have each class as often as `counts` says, in a
+    different random order for each k. If N is too large for memory, `counts` is scaled down.
     """
     if counts.sum() > GROUP:
         counts = np.maximum(1, np.round(counts * (GROUP / counts.sum()))).astype(np.intp)

@@ -112,7 +112,7 @@ def train_on_device(
     iteration = torch.tensor(begin, device=device)
     done = torch.zeros(1, dtype=torch.int64, device=device)
     losses = torch.full((steps,), math.nan, dtype=torch.float32, device=device)
-    # AdamW reads this attribute; it is 1 from the first loss that is not finite on
+    # AdamW reads this attribute; it becomes 1 at the first loss that is not finite, and stays 1
     optimizer.found_inf = not_finite = torch.zeros((), dtype=torch.float32, device=device)  # type: ignore[attr-defined]
 
     def step() -> None:
@@ -163,7 +163,8 @@ def train_on_device(
             weights.restore()
             diffusion.iteration = begin + at
             raise FloatingPointError(
-                f"the weights are not finite after {begin + taken} iterations; restored are those after {begin + at}"
+                f"the weights are not finite after {begin + taken} iterations; "
+                f"they were restored to iteration {begin + at}"
             )
     return losses[:taken]
 

@@ -161,10 +161,12 @@ class DDPM(DensityMixin, BaseEstimator):
 
         Raises
         ------
-        FileNotFoundError
+        FileNotFoundError, IsADirectoryError
             There is no such file.
         ValueError
             The file is truncated or changed, or is not a model that `save` wrote.
+        RuntimeError
+            The backend cannot run here.
         """
         return estimator_files.load(cls, path, backend)
 
@@ -235,7 +237,7 @@ class DDPM(DensityMixin, BaseEstimator):
         found: Array = validate_data(self, as_array(X), dtype=np.float64, reset=False)
         return found
 
-    # ---- what has been learnt
+    # ---- use of the fitted model
 
     def sample(self, n_samples: int = 1, *, first: int = 0, y: ArrayLike | None = None, random_state: int = 0) -> Any:
         """Draw rows.
@@ -250,8 +252,8 @@ class DDPM(DensityMixin, BaseEstimator):
         first : int, default=0
             Index of the first row; `first + n_samples` is at most 2^48.
         y : array of shape (n_samples,), default=None
-            The class of each row, if `fit` got classes. If None, classes are drawn in the proportions of the data: each
-            block of n rows, which begins at a multiple of n, has the class counts of the n rows that `fit` got.
+            The class of each row, if `fit` got classes. If None, classes are drawn in the proportions of the data: if
+            `fit` got n rows, the rows from k n to (k + 1) n - 1 have the same class counts, for each k.
         random_state : int, default=0
             Seed of the samples.
 

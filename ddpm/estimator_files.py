@@ -115,9 +115,7 @@ def _check_table(model: "DDPM") -> None:
         names, target = model.columns_
         counts["columns of the file"] = (len(names), columns + bool(classes))
         if (target is None) != (classes == 0) or not 0 <= (target or 0) < len(names):
-            raise ValueError(
-                f"target must be one of {len(names)} columns, or null if there are no classes; got {target}"
-            )
+            raise ValueError(f"target must be one of {len(names)} columns, or null without classes; got {target}")
     for name, (found, expected) in counts.items():
         if found != expected:
             raise ValueError(f"it must have {expected} {name}; got {found}")

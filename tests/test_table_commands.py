@@ -157,7 +157,7 @@ def test_numbers_that_float32_cannot_tell_apart_are_warned_of(
     pd.DataFrame(x, columns=["fine", "far"]).to_csv(tmp_path / "x.csv", index=False)
     run("train", tmp_path / "x.csv", "--out", tmp_path / "m.safetensors", *SHORT)
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"ddpm: warning: column far has 1000 different numbers, in float32 only \d+", line)
+    assert re.fullmatch(r"ddpm: warning: column far has 1000 different numbers, but in float32 only \d+", line)
 
 
 def test_columns_without_names_are_counted_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
