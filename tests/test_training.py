@@ -217,7 +217,9 @@ def test_on_a_device_finite_weights_are_kept(begin: int, bad: int, kept: int, mo
         return loss
 
     monkeypatch.setattr(model, "backward", breaks)
-    with pytest.raises(FloatingPointError, match=f"not finite after .*; they were restored to iteration {begin + kept}$"):
+    with pytest.raises(
+        FloatingPointError, match=f"not finite after .*; they were restored to iteration {begin + kept}$"
+    ):
         on_device(model, x0, bad + 1)
     assert model.iteration == begin + kept
     assert_same_weights(model, good)
