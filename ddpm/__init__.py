@@ -1,4 +1,4 @@
-"""DDPM for low-dimensional data: the plain-PyTorch tutorial (Ho 2020, Eq. 2 and 3) with its two loops fused."""
+"""DDPM (Ho 2020) for low-dimensional data, with the variational bound and the reverse process as fused kernels."""
 
 import importlib
 import importlib.util
@@ -14,7 +14,7 @@ if getattr(kernels, "DISTRIBUTION", None) != "fused-ddpm":
 
 from kernels.native.library import library
 
-library.begin()  # the compiler, if it has to run, while torch is imported
+library.begin()  # if the compiler has to run, it runs while torch is imported
 
 from ddpm import datasets
 from ddpm.checkpoint import load, save
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from ddpm.estimator import DDPM
     from ddpm.evaluation import evaluate
 
-# what needs an extra, and the module that has it
+# names that need an extra, and the modules that define them
 EXTRAS = {"DDPM": "ddpm.estimator", "evaluate": "ddpm.evaluation", "metrics": "ddpm.metrics"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is for tables at its first use: scikit-learn is an extra, and takes a second."""
+    """Import the parts for tables at their first use: scikit-learn is an extra, and its import takes a second."""
     if name not in EXTRAS:
         raise AttributeError(f"module 'ddpm' has no attribute {name!r}")
     if importlib.util.find_spec("sklearn") is None:

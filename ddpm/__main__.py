@@ -1,4 +1,4 @@
-"""`python -m ddpm` is the `ddpm` command."""
+"""Run the `ddpm` command by `python -m ddpm`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Weights beside those that an optimizer moves: their moving average, and the best on a validation set."""
+"""Weights besides those that the optimizer updates: their moving average, and the best on a validation set."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -13,27 +13,27 @@ KINDS = TRAINED, AVERAGE, BEST = "trained", "average", "best"
 
 
 def copy_of(network: nn.Module) -> Weights:
-    """Return the parameters of a network, by name."""
+    """Return a copy of the parameters of a network, by name."""
     return {name: p.detach().clone() for name, p in network.named_parameters()}
 
 
 @torch.no_grad()
 def put(weights: Mapping[str, Tensor], network: nn.Module) -> None:
-    """Give the parameters of a network these values."""
+    """Set the parameters of a network to these values."""
     for name, p in network.named_parameters():
         p.copy_(weights[name])
 
 
 class Averages:
-    """Keeps weights while a network is trained.
+    """The average and the best weights of a network, kept while it is trained.
 
     Args:
-        kept: by TRAINED, AVERAGE and BEST, those of earlier training; changed in place.
-        network: what is trained. Where the weights of earlier training are kept, and it has those that `finish` gave
-            it, it goes on with these; one that was changed meanwhile goes on as it is, and what was kept is forgotten.
-        ema_decay: of the exponential moving average, or None for none. Early averages reach less far back: the decay of
-            update n is at most (1 + n) / (10 + n).
-        validated: whether there is a validation set; without one, earlier best weights are forgotten.
+        kept: weights of earlier training, by kind (TRAINED, AVERAGE, BEST) and by name; changed in place.
+        network: the network to train. If it has the weights that `finish` gave it, it gets its trained weights back. If
+            it was changed since then, training starts from its own weights, and `kept` is cleared.
+        ema_decay: decay of the exponential moving average, or None for no average. The decay of update n is at most
+            (1 + n) / (10 + n), so that early averages cover fewer updates.
+        validated: whether there is a validation set. Without one, the best weights of earlier training are dropped.
     """
 
     def __init__(self, kept: dict[str, Weights], network: nn.Module, ema_decay: float | None, validated: bool) -> None:
@@ -50,7 +50,7 @@ class Averages:
             kept.setdefault(AVERAGE, copy_of(network))
 
     def _follow(self) -> None:
-        """Move what is kept to the dtype and the device of the network, and forget it where the network is another."""
+        """Move the kept weights to the dtype and device of the network, or clear them if the network was changed."""
         parameters = dict(self.network.named_parameters())
         used = self.kept.get(BEST) or self.kept.get(AVERAGE) or {}
         moved = {name: used[name].to(p) for name, p in parameters.items() if name in used}
@@ -66,12 +66,12 @@ class Averages:
             get_ema_multi_avg_fn(decay)(list(self.kept[AVERAGE].values()), self._trained, iteration)
 
     def current(self) -> Weights:
-        """Return the weights that would be used if training ended now: the average, where there is one."""
+        """Return the weights to use if training ended now: the average if there is one, else those of the network."""
         return self.kept.get(AVERAGE) or copy_of(self.network)
 
     @contextlib.contextmanager
     def in_use(self, kind: str = AVERAGE) -> Iterator[None]:
-        """Give the network the weights of a kind, where there are some, for a while, in evaluation mode."""
+        """Put the network into evaluation mode with the weights of a kind, if there are any; undo both at the end."""
         trained, training = copy_of(self.network), self.network.training
         if kind in self.kept:
             put(self.kept[kind], self.network)
@@ -87,7 +87,7 @@ class Averages:
         self.kept[BEST] = {name: value.clone() for name, value in self.current().items()}
 
     def finish(self) -> None:
-        """Give the network the best weights, or the average, and keep those that it was trained to."""
+        """Give the network the best weights, or else the average, and keep its trained weights for further training."""
         used = self.kept.get(BEST) or self.kept.get(AVERAGE)
         if used is not None:
             self.kept[TRAINED] = copy_of(self.network)

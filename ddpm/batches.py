@@ -1,4 +1,4 @@
-"""Data, and minibatches of it: rows without replacement, in an order that depends on the seed and the epoch alone."""
+"""Data and its minibatches: rows without replacement, in an order that depends only on the seed and the epoch."""
 
 import bisect
 import functools
@@ -16,15 +16,16 @@ from kernels.constants import ORDER, STREAM_SHIFT
 from kernels.networks import check_condition
 from kernels.reference.noise import key_of, philox
 
-# Of more rows than a GROUP, blocks of neighbours are put in order, and then the rows of every GROUP: what is looked at
-# together then fits in memory, 100 MB while it is ordered, and on a disk lies in few places.
+# More than GROUP rows are shuffled in two steps: first blocks of BLOCK neighbouring rows, then the rows of each group
+# of blocks. A group fits in memory (it needs 100 MB while it is sorted), and its rows lie in few places on a disk.
 GROUP, BLOCK = 2**20, 2**12
 
 
 def permutation(count: int, seed: int, epoch: int, stream: int = ORDER, part: int = 0, first: int = 0) -> Tensor:
-    """Return the order of `count` rows in an epoch, [count] int64 on the CPU, from 62 bits of a stream for each.
+    """Return a random order of `count` rows for an epoch, [count] int64 on the CPU.
 
-    `first` is the stream's index of row 0.
+    The rows are sorted by 62 random bits each. `first` is the index of row 0 in the stream, and each `part` has other
+    random bits.
     """
     row = torch.arange(first, first + count)
     constant = torch.zeros_like(row)
@@ -34,15 +35,15 @@ def permutation(count: int, seed: int, epoch: int, stream: int = ORDER, part: in
 
 
 class Batches:
-    """The rows of each iteration: one epoch's order after the other, cut into batches.
+    """The rows of each iteration: the orders of all epochs, one after the other, cut into batches.
 
-    A batch may end one epoch and begin the next, so that every row is used as often.
+    A batch may end one epoch and begin the next, so that all rows are used equally often.
 
     Args:
-        count: N, how many rows there are.
-        size: rows a batch, from 1 to N.
-        seed: of the stream.
-        first: the stream's index of row 0: shards of a table have orders of their own.
+        count: N, the number of rows.
+        size: rows per batch, from 1 to N.
+        seed: seed of the stream.
+        first: index of row 0 in the stream, so that each shard of a table has a different order.
     """
 
     def __init__(self, count: int, size: int, seed: int, first: int = 0) -> None:
@@ -51,7 +52,7 @@ class Batches:
         self.group = functools.lru_cache(maxsize=2)(self._group)
 
     def rows(self, iteration: int) -> Tensor:
-        """Return the rows of an iteration, [size] int64."""
+        """Return the row indices of an iteration, [size] int64."""
         epoch, at = divmod(iteration * self.size, self.count)
         found, missing = [], self.size
         while missing > 0:
@@ -66,7 +67,7 @@ class Batches:
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def _groups(self, epoch: int) -> tuple[list[int], Sequence[Tensor]]:
-        """Where the groups of an epoch begin, and the blocks of each."""
+        """Return where the groups of an epoch begin, and the blocks of each group."""
         if self.count <= GROUP:
             return [0], []
         blocks = self._permutation(-(-self.count // BLOCK), epoch, part=1)
@@ -75,7 +76,7 @@ class Batches:
         return [0, *itertools.accumulate(lengths[:-1])], groups
 
     def _group(self, epoch: int, group: int) -> Tensor:
-        """The rows of a group in the order of an epoch."""
+        """Return the row indices of a group in the order of an epoch."""
         if self.count <= GROUP:
             return self._permutation(self.count, epoch)
         rows = (BLOCK * self.groups(epoch)[1][group].unsqueeze(1) + torch.arange(BLOCK)).flatten()
@@ -87,32 +88,32 @@ class Batches:
 
 
 class Rows(NamedTuple):
-    """Data [N, D], and what the network is conditioned on [N, C]."""
+    """Data [N, D], and the condition [N, C] if the network is conditioned."""
 
     x0: Tensor
     condition: Tensor | None
 
     def check(self, name: str, diffusion: Diffusion) -> None:
-        """Raise unless `diffusion` can take them: before any weights that are kept are touched."""
+        """Raise an error if `diffusion` cannot use these rows. Call this before any kept weights are changed."""
         diffusion.check_points(name, self.x0)
         arguments.points(name, self.x0)
         dtypes = {p.dtype for p in diffusion.parameters()}
         if len(dtypes) == 1 and self.x0.dtype not in dtypes:
             raise TypeError(f"{name} must be {dtypes.pop()}, the dtype of the network; got {self.x0.dtype}")
         if self.x0.requires_grad:
-            raise ValueError(f"{name} requires grad, but training is of the network only: detach it")
+            raise ValueError(f"{name} requires grad, but only the network is trained: detach it")
         width = 0 if not isinstance(self.condition, Tensor) else self.condition.shape[-1]
         needed = getattr(diffusion.network, "condition_dim", width)
         check_condition(needed, self.condition, len(self.x0), f"condition of {name}")
 
     def at(self, rows: Tensor | slice) -> "Rows":
-        """Return some of them."""
+        """Return some of the rows."""
         return Rows(self.x0[rows], None if self.condition is None else self.condition[rows])
 
     def backward(self, diffusion: Diffusion, recipe: Recipe, step: int | Tensor, first: int = 0) -> Tensor:
         """Return the loss of a training iteration, and add its gradients to those of the parameters.
 
-        `first` is the noise stream's index of row 0.
+        `first` is the index of row 0 in the noise stream.
         """
         return diffusion.backward(
             self.x0,
@@ -125,7 +126,7 @@ class Rows(NamedTuple):
         )
 
     def order(self, recipe: Recipe) -> Callable[[int], Tensor] | None:
-        """Return iteration -> the rows of its batch; None where a batch is all of them."""
+        """Return a function from an iteration to the row indices of its batch, or None if a batch is all rows."""
         if recipe.batch_size is None:
             return None
         return Batches(len(self.x0), recipe.batch_size, recipe.seed).rows

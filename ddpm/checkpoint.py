@@ -1,4 +1,4 @@
-"""Models on disk: safetensors for the numbers, readable metadata beside them, never pickle."""
+"""Model files: safetensors with readable metadata, never pickle."""
 
 import hashlib
 import json
@@ -25,14 +25,14 @@ Part = tuple[dict[str, Any], dict[str, Tensor]]  # a description, and tensors by
 
 FORMAT, VERSION = "fused-ddpm", 3
 PARTS = TABLE, RUN
-READABLE = (1, 2, 3)  # the first knew the tutorial's networks only, the first two no SHA-256
-DIGEST = "sha256"  # of all else that a file holds
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # that layers compute in
+READABLE = (1, 2, 3)  # version 1 has only the tutorial's networks; versions 1 and 2 have no SHA-256
+DIGEST = "sha256"  # of everything else in a file
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # in which layers can compute
 ADAMW = {"step", "exp_avg", "exp_avg_sq"}
 
 
 def check_can_be_saved(diffusion: Diffusion) -> None:
-    """Raise ValueError unless the network is a ddpm.GaussianMLP, as its constructor made it but for its numbers."""
+    """Raise ValueError unless the network is a ddpm.GaussianMLP, changed only in weights, dtype and requires_grad."""
     network = diffusion.network
     if type(network) is not GaussianMLP:
         raise ValueError(f"only a ddpm.GaussianMLP can be saved; got {type(network).__name__}")
@@ -40,19 +40,26 @@ def check_can_be_saved(diffusion: Diffusion) -> None:
     if not _is_as_made(network, _made(arguments, diffusion.schedule)):
         said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         raise ValueError(
-            f"network is no longer what GaussianMLP({said}) makes, and would come back as another: only weights, dtype "
-            "and requires_grad of such a network can be saved"
+            f"network is no longer what GaussianMLP({said}) makes, and a file cannot keep the difference: only the "
+            "weights, dtype and requires_grad of such a network can be saved"
         )
     _check_dtypes(network.state_dict())
 
 
 def save(diffusion: Diffusion, path: str | os.PathLike[str], *, parts: Mapping[str, Part] | None = None) -> None:
-    """Write the network, the schedule, and all that training goes on from; an existing file is replaced whole.
+    """Write a model to a file: the network, the schedule, and the state from which training can continue.
 
-    `parts` are what others add, by name: "table" of an estimator, "run" of training that has not ended.
+    An existing file is replaced in one step: it is never half written.
+
+    Args:
+        diffusion: a model whose network is a `ddpm.GaussianMLP`, unchanged except for weights, dtype and
+            `requires_grad`.
+        path: the file to write. `ddpm.load` reads it.
+        parts: descriptions and tensors that other modules add, by name: "table" for an estimator, "run" for training
+            that has not ended.
 
     Raises:
-        ValueError: see check_can_be_saved.
+        ValueError: the network is not a `ddpm.GaussianMLP`, or was changed in another way.
         OSError: the file cannot be written.
     """
     check_can_be_saved(diffusion)
@@ -77,7 +84,7 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str], *, parts: Mapping[s
         **{part: told for part, (told, _) in parts.items()},
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # one entry, because the order of several changes from run to run, and equal models should be equal files
+    # one entry only: the order of several changes from run to run, and equal models should give equal files
     said = json.dumps(description | {DIGEST: _digest(description, tensors)})
     content = safetensors.torch.save(tensors, {FORMAT: said})
     with atomic_path(path) as temporary:
@@ -85,25 +92,25 @@ def save(diffusion: Diffusion, path: str | os.PathLike[str], *, parts: Mapping[s
 
 
 def _made(arguments: dict[str, Any], schedule: Schedule) -> GaussianMLP:
-    """A network without numbers, which takes no memory however large it is."""
+    """Return a network whose tensors have no values, and so need no memory."""
     preconditioned = schedule if arguments.get("preconditioned") else None
     with torch.device("meta"):
         return GaussianMLP(**arguments | {"preconditioned": preconditioned})
 
 
 def _is_as_made(network: GaussianMLP, made: GaussianMLP) -> bool:
-    """Whether `network` is one that GaussianMLP's constructor makes, but for its numbers."""
+    """Return whether `network` is what GaussianMLP's constructor makes, except for the values of its tensors."""
     tensors, expected = network.state_dict(), made.state_dict()
     return (
         repr(network) == repr(made)
         and all(map(is_plain, network.modules()))
         and {name: tensor.shape for name, tensor in tensors.items()} == {name: t.shape for name, t in expected.items()}
-        and len({tensor.data_ptr() for tensor in tensors.values()}) == len(tensors)  # none is tied to another
+        and len({tensor.data_ptr() for tensor in tensors.values()}) == len(tensors)  # no two are tied
     )
 
 
 def _check_dtypes(tensors: dict[str, Tensor]) -> None:
-    """Raise ValueError unless the tensors of a network have one dtype that layers compute in."""
+    """Raise ValueError unless all tensors of a network have the same dtype, one in which layers can compute."""
     dtypes = {tensor.dtype for tensor in tensors.values()}
     if len(dtypes) != 1 or not dtypes.issubset(DTYPES):
         raise ValueError(
@@ -112,7 +119,7 @@ def _check_dtypes(tensors: dict[str, Tensor]) -> None:
 
 
 def _digest(description: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of a description, and of the names, dtypes, shapes and bytes of tensors on the CPU."""
+    """Return the SHA-256 of a description, and of the names, dtypes, shapes and bytes of tensors on the CPU."""
     found = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
@@ -121,17 +128,17 @@ def _digest(description: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a model file says of its network, its schedule, its training and its parts, {} for none.
+    """Return the description in a model file: network, schedule, training and parts; a missing part is {}.
 
     Raises:
-        FileNotFoundError, IsADirectoryError: no such file.
-        ValueError: the file is truncated or changed, is not one of ours, or was written by a later version.
+        FileNotFoundError, IsADirectoryError: there is no such file.
+        ValueError: the file is truncated or changed, is not a model of fused-ddpm, or has a later format version.
     """
     return _read(path)[0]
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The description and the tensors of a file: these are the file itself, and change with it."""
+    """Return the description and the tensors of a file. The tensors are mapped: they change if the file changes."""
     if Path(path).is_dir():
         raise IsADirectoryError(f"{os.fspath(path)}: is a folder, not a model file")
     if not Path(path).is_file():
@@ -151,12 +158,14 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tenso
             written = description.pop(DIGEST, None)
             descriptions.check(description)
             if (written is not None or version > 2) and written != _digest(description, tensors):
-                raise ValueError(f"it was changed after it was written: it has not the {DIGEST} that it names")
+                raise ValueError(f"it was changed after it was written: its {DIGEST} does not match")
             return {part: {} for part in PARTS} | description, tensors
     except (ValueError, RecursionError) as error:
         raise _not_whole(path, error) from error
     readable = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
-    raise ValueError(f"{os.fspath(path)!r} has format version {one_line(version)}; this reads {readable}")
+    raise ValueError(
+        f"{os.fspath(path)!r} has format version {one_line(version)}; the supported versions are {readable}"
+    )
 
 
 def _not_whole(path: str | os.PathLike[str], error: Exception) -> ValueError:
@@ -164,31 +173,39 @@ def _not_whole(path: str | os.PathLike[str], error: Exception) -> ValueError:
 
 
 def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:
-    """Read a model on the CPU; training can go on from it.
+    """Read a model that `ddpm.save` wrote. Training can continue from it.
+
+    Args:
+        path: the file.
+        backend: name of a backend (see `ddpm.backends`), or None for the best that can run.
+
+    Returns:
+        The model, on the CPU, in the dtype in which it was saved.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is truncated or changed, is not one of ours, was written by a later version or by
-            ddpm.DDPM, or is a checkpoint.
+        FileNotFoundError, IsADirectoryError: there is no such file.
+        ValueError: the file is truncated or changed, is not a model of fused-ddpm, has a later format version, was
+            written by `ddpm.DDPM`, or is a checkpoint; or there is no such backend.
+        RuntimeError: the backend cannot run here.
     """
     diffusion, parts = load_with_parts(path, backend)
     refuse_checkpoint(path, parts)
     if TABLE in parts:
-        raise ValueError(f"{os.fspath(path)!r} is a model of a table's columns, transformed: ddpm.DDPM.load reads it")
+        raise ValueError(f"{os.fspath(path)!r} is a model of a table: read it with ddpm.DDPM.load")
     return diffusion
 
 
 def refuse_checkpoint(path: str | os.PathLike[str], parts: Mapping[str, object]) -> None:
-    """Raise ValueError where a file has the part of a run."""
+    """Raise ValueError if a file is a checkpoint of training."""
     if parts.get(RUN):
-        raise ValueError(f"{os.fspath(path)!r} is a checkpoint of training, which resume goes on from, not a model")
+        raise ValueError(f"{os.fspath(path)!r} is a checkpoint of training, not a model: it can only be resumed")
 
 
 def load_with_parts(path: str | os.PathLike[str], backend: str | None = None) -> tuple[Diffusion, dict[str, Part]]:
-    """Read a model, and what others added to it."""
+    """Read a model, and the parts that other modules added to its file."""
     description, mapped = _read(path)
     tensors = {name: tensor.clone() for name, tensor in mapped.items()}
-    backends.check_somewhere(backend, "cpu")  # what is wrong from here on is the file
+    backends.check_somewhere(backend, "cpu")  # any later error is due to the file
     try:
         diffusion = _restored(description, tensors, backend)
     except (TypeError, ValueError) as error:
@@ -197,17 +214,17 @@ def load_with_parts(path: str | os.PathLike[str], backend: str | None = None) ->
 
 
 def _restored(description: dict[str, Any], tensors: dict[str, Tensor], backend: str | None) -> Diffusion:
-    """The model of a description and all tensors of a file."""
+    """Return the model from the description and all tensors of a file."""
     known = ("network", "optimizer", "schedule", *KINDS, *(part for part in PARTS if description[part]))
     for name in tensors:
         if name.partition(".")[0] not in known:
-            raise ValueError(f"it has a tensor {name!r}, of no part of it")
+            raise ValueError(f"it has a tensor {name!r}, which belongs to no part")
     schedule = _schedule(_of("schedule", tensors))
     network = _network(description["network"], schedule, _of("network", tensors))
     parameters = dict(network.named_parameters())
     for name in description.get("frozen", ()):
         if name not in parameters:
-            raise ValueError(f"frozen names {name!r}, which is no parameter")
+            raise ValueError(f"frozen names {name!r}, which is not a parameter")
         parameters[name].requires_grad_(False)
     diffusion = Diffusion(network, schedule, backend)
     diffusion.seed = arguments.integer("seed", description["seed"], -(2**63), 2**64 - 1)
@@ -222,19 +239,19 @@ def _restored(description: dict[str, Any], tensors: dict[str, Tensor], backend: 
 
 def _schedule(tensors: dict[str, Tensor]) -> Schedule:
     if tensors.keys() != {"betas"}:
-        raise ValueError(f"schedule must have the tensor schedule.betas alone; got {', '.join(tensors) or 'none'}")
+        raise ValueError(f"schedule must have only the tensor schedule.betas; got {', '.join(tensors) or 'none'}")
     if tensors["betas"].dtype != torch.float64:
         raise ValueError(f"betas must be float64; got {tensors['betas'].dtype}")
     return Schedule(tensors["betas"])
 
 
 def _network(said: dict[str, Any], schedule: Schedule, tensors: dict[str, Tensor]) -> GaussianMLP:
-    """The network of these tensors, in the dtype that they were saved in."""
+    """Return the network with these tensors, in the dtype in which they were saved."""
     if len(said["hidden"]) > len(tensors):
         raise ValueError(f"network has {len(tensors)} tensors, too few for {len(said['hidden'])} hidden layers")
     try:
         network = _made(said, schedule)
-    except RuntimeError as error:  # torch's: the sizes of a layer have a product that is no size
+    except RuntimeError as error:  # from torch: the number of elements of a layer overflows
         raise ValueError(f"network has layers that are too large: {error}") from error
     tensors = _fitted("network", tensors, network.state_dict())
     _check_dtypes(tensors)
@@ -243,16 +260,17 @@ def _network(said: dict[str, Any], schedule: Schedule, tensors: dict[str, Tensor
 
 
 def _fitted(part: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Floating tensors in the order that is expected.
+    """Return the tensors in the order of `expected`.
 
     Raises:
-        ValueError: they have other names or shapes.
+        TypeError: a tensor does not have a floating dtype.
+        ValueError: a name or a shape is not as expected.
     """
     missing, more = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing:
         raise ValueError(f"it has no tensor {part}.{missing[0]}")
     if more:
-        raise ValueError(f"it has a tensor {part}.{more[0]}, which is of no layer")
+        raise ValueError(f"it has a tensor {part}.{more[0]}, which belongs to no layer")
     for name, tensor in tensors.items():
         _check_shape(f"{part}.{name}", tensor, expected[name].shape)
     return {name: tensors[name] for name in expected}
@@ -265,19 +283,19 @@ def _check_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
 
 
 def restore(diffusion: Diffusion, saved: Diffusion) -> None:
-    """Let `diffusion` stand where `saved`, of the same network and schedule, stands."""
+    """Copy weights and training state to `diffusion` from `saved`, which has the same network and schedule."""
     diffusion.network.load_state_dict(saved.network.state_dict())
     diffusion.seed, diffusion.iteration = saved.seed, saved.iteration
     diffusion.optimizer_state, diffusion.kept, diffusion.best_loss = saved.optimizer_state, saved.kept, saved.best_loss
 
 
 def _of(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a part, by their names in it."""
+    """Return the tensors of a part, by their names within the part."""
     return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
 
 
 def _optimizer_state(parameters: Mapping[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """AdamW's state by parameter name; the first files had the number of the parameter in its place."""
+    """Return AdamW's state by parameter name. The oldest files have the index of the parameter instead of its name."""
     numbered, state = (
         dict(zip(map(str, range(len(parameters))), parameters, strict=True)),
         dict[str, dict[str, Tensor]](),
@@ -286,7 +304,7 @@ def _optimizer_state(parameters: Mapping[str, Tensor], tensors: dict[str, Tensor
         name, _, key = entry.rpartition(".")
         name = numbered.get(name, name)
         if name not in parameters or key not in ADAMW:
-            raise ValueError(f"it has a tensor optimizer.{entry}, which AdamW has not")
+            raise ValueError(f"it has a tensor optimizer.{entry}, which AdamW does not have")
         _check_shape(f"optimizer.{entry}", tensor, () if key == "step" else parameters[name].shape)
         state.setdefault(name, {})[key] = tensor
     for name, of in state.items():

@@ -1,4 +1,4 @@
-"""Training that is kept as it goes on: a checkpoint now and then, from which it can be resumed bit for bit."""
+"""Checkpoints of training, from which it can be resumed bit for bit."""
 
 import json
 import os
@@ -23,10 +23,10 @@ from kernels import arguments
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """A signal has ended training early, after a whole iteration.
+    """A signal ended training early, after a whole iteration, and a checkpoint was written.
 
     Attributes:
-        signal: its number.
+        signal: number of the signal; None if another process received it.
     """
 
     def __init__(self, said: str, signal: int | None) -> None:
@@ -35,11 +35,12 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class OtherRun(ValueError):
-    """A checkpoint is of a run with another argument.
+    """A checkpoint belongs to a run with a different argument.
 
     Attributes:
-        name: of the first argument that differs.
-        begun, now: what it was, and what it is.
+        name: name of the first argument that differs.
+        begun: its value in the checkpoint, as text.
+        now: its value in this call, as text.
     """
 
     def __init__(self, path: str | os.PathLike[str], name: str, begun: Any, now: Any) -> None:
@@ -50,17 +51,17 @@ class OtherRun(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and how often ddpm.train writes all that it needs to go on.
+    """Where and how often `ddpm.train` writes a checkpoint, from which training can be resumed.
 
-    Ctrl-C and SIGTERM then end the iteration, write a last checkpoint and raise TrainingInterrupted, a
-    KeyboardInterrupt. A second one stops at once.
+    With checkpoints, Ctrl-C and SIGTERM stop training after the current iteration. Training then writes a last
+    checkpoint and raises `TrainingInterrupted`, a `KeyboardInterrupt`. A second signal stops it at once.
 
     Args:
-        path: a .safetensors file. It is always whole: the next checkpoint takes its place when it is safe.
-        every: a number of iterations, or a time.
-        resume: go on from the checkpoint, bit for bit, if there is one. The model that is given has to stand where the
-            run began, or where the checkpoint was written.
-        force: replace a checkpoint that exists, where it is not resumed.
+        path: a .safetensors file. It is always complete: a new checkpoint replaces it only when all is written.
+        every: time between two checkpoints, or the number of iterations.
+        resume: whether to continue from the checkpoint, bit for bit, if the file exists. The model must have the state
+            that it had when the run began, or when the checkpoint was written.
+        force: whether to replace an existing file that is not resumed.
 
     Raises:
         TypeError, ValueError: a bad argument.
@@ -80,23 +81,23 @@ class Checkpoints:
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool; got {getattr(self, name)!r}")
         if not isinstance(self.every, int | timedelta) or isinstance(self.every, bool):
-            raise TypeError(f"every must be a number of iterations, an int, or a timedelta; got {self.every!r}")
+            raise TypeError(f"every must be an int (iterations) or a timedelta; got {self.every!r}")
         if isinstance(self.every, int):
             arguments.integer("every", self.every, 1, 2**32 - 1)
         elif self.every <= timedelta():
-            raise ValueError(f"every must be longer than no time; got {self.every}")
+            raise ValueError(f"every must be longer than 0 seconds; got {self.every}")
 
 
 class Run:
-    """Training in one go or in several, each of which ends with a checkpoint.
+    """Training in one or several stages, each of which ends with a checkpoint.
 
     Args:
-        checkpoints: None keeps none.
-        diffusion: what is trained.
-        identity: all that the result depends on, by name, as JSON has it.
-        steps: how many updates in all.
-        stop: looked at after each.
-        writes: whether this process is the one that writes.
+        checkpoints: None for no checkpoints.
+        diffusion: the model to train.
+        identity: everything that the result depends on, by name, as values that JSON can hold.
+        steps: number of updates in all.
+        stop: says whether to stop; checked after each stage.
+        writes: whether this process writes the checkpoints.
     """
 
     def __init__(
@@ -122,10 +123,12 @@ class Run:
                 self._resume(checkpoints.path)
 
     def result(self, train: Callable[[int], TrainingResult]) -> TrainingResult:
-        """Call `train` with numbers of steps, of which it may do fewer when told to stop, until all are done.
+        """Call `train` with a number of steps, again and again until all steps are done; return all losses.
+
+        `train` may do fewer steps when told to stop.
 
         Raises:
-            KeyboardInterrupt: a signal has come; of its kind TrainingInterrupted, where there is a checkpoint.
+            KeyboardInterrupt: a signal was received; TrainingInterrupted if there are checkpoints.
         """
         while len(self.losses) < self.steps:
             found = train(min(self._steps_to_checkpoint(), self.steps - len(self.losses)))
@@ -134,7 +137,7 @@ class Run:
             self._save()
             if self.stop.wish() == Wish.END:
                 self._interrupt()
-        if self.stop.wanted() == Wish.END:  # after the last word of all ranks, or before the first iteration
+        if self.stop.wanted() == Wish.END:  # by a signal since the ranks last agreed, or before the first iteration
             self._interrupt()
         return TrainingResult(self.losses, self.validated)
 
@@ -158,7 +161,7 @@ class Run:
         if self.checkpoints is None:
             raise KeyboardInterrupt(done)
         path = os.fspath(self.checkpoints.path)
-        raise TrainingInterrupted(f"{done}, saved in {path}: resume goes on from there", self.stop.interrupts.first)
+        raise TrainingInterrupted(f"{done}, saved in {path}: use resume=True to go on", self.stop.interrupts.first)
 
     def _resume(self, path: str | os.PathLike[str]) -> None:
         saved, parts = checkpoint.load_with_parts(path)
@@ -174,14 +177,14 @@ class Run:
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: {one_line(error)}") from error
         if not _is_alike(saved, self.diffusion):
-            raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: its network is not that of its run")
+            raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: its network is not the one of its run")
         if self.begin != said["begin"]:
             if self.begin != state(saved):
                 stands = f"this diffusion has, at iteration {self.diffusion.iteration}"
-                raise ValueError(f"{os.fspath(path)!r} is of a run that began with other weights than {stands}")
+                raise ValueError(f"{os.fspath(path)!r} belongs to a run that began with other weights than {stands}")
             if len(losses) == self.steps:
-                ended = "is of a run that has ended, where this diffusion stands"
-                raise ValueError(f"{os.fspath(path)!r} {ended}: take another path to train it further")
+                ended = "belongs to a run that has ended with the weights of this diffusion"
+                raise ValueError(f"{os.fspath(path)!r} {ended}: use another path to train it further")
         checkpoint.restore(self.diffusion, saved)
         self.begin = said["begin"]
         self.losses, self.validated = losses, validated
@@ -189,21 +192,23 @@ class Run:
     def _done(
         self, saved: Diffusion, tensors: dict[str, Tensor], validated: dict[str, float]
     ) -> tuple[Tensor, dict[int, float]]:
-        """The losses of training and of validation until a checkpoint.
+        """Return the losses of training and of validation up to the checkpoint.
 
         Raises:
-            ValueError: not those of some iterations.
+            ValueError: they do not fit the iterations of the run.
         """
         losses = tensors.get("losses", torch.zeros(0))
         if tensors.keys() != {"losses"} or losses.dtype != torch.float32 or losses.dim() != 1:
-            raise ValueError("it must have run.losses, a vector of float32, and nothing else of a run")
+            raise ValueError("it must have the tensor run.losses, a float32 vector, and no other tensor of a run")
         if len(losses) > min(self.steps, saved.iteration):
-            raise ValueError(f"it has the losses of {len(losses)} iterations, after {saved.iteration} of {self.steps}")
+            raise ValueError(
+                f"it has {len(losses)} losses, more than iterations, {saved.iteration}, or steps, {self.steps}"
+            )
         return losses, {int(iteration): float(loss) for iteration, loss in validated.items()}
 
 
 def _is_alike(saved: Diffusion, other: Diffusion) -> bool:
-    """Whether two are of one network and one schedule, but for weights."""
+    """Return whether two models are the same except for their weights: network, dtypes and schedule."""
     networks = [
         (m.network.arguments, {name: t.dtype for name, t in m.network.state_dict().items()}) for m in (saved, other)
     ]
@@ -211,6 +216,6 @@ def _is_alike(saved: Diffusion, other: Diffusion) -> bool:
 
 
 def _told(value: Any) -> str:
-    """A value in a message; of data there is a digest only."""
+    """Return a value as text for a message; the digest of data is shortened."""
     text = one_line(value)
     return f"{text[:8]}... (a digest)" if isinstance(value, str) and len(text) == 64 else text

@@ -1,4 +1,4 @@
-"""The classes of rows: which there are, how many rows each has, and which one a sample gets."""
+"""The classes of rows: their names, how many rows each has, and the class of each sample."""
 
 import functools
 from typing import Any
@@ -17,10 +17,10 @@ SHOWN = 10  # classes in a message
 
 
 def classes_of(y: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the classes of `count` rows, in order, the index of that of each row, and how many rows each has.
+    """Return the sorted classes of `count` rows, the class index of each row, and the number of rows of each class.
 
     Raises:
-        ValueError: not a class for each row: numbers that are whole, booleans or strings.
+        ValueError: `y` is not one class (whole number, boolean or string) for each row, or has too many classes.
     """
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -42,11 +42,11 @@ def classes_of(y: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.intp]
 
 
 def check_classes(names: NDArray[Any], counts: NDArray[Any]) -> None:
-    """Raise ValueError unless these are classes, and how many rows each has, as `classes_of` gives them."""
+    """Raise ValueError unless these are classes and their numbers of rows, as `classes_of` returns them."""
     if names.ndim != 1 or not 1 <= len(names) <= MOST or names.dtype.kind not in "biufU":
-        raise ValueError(f"classes must be from 1 to {MOST} numbers or texts; got {names.dtype} {list(names.shape)}")
+        raise ValueError(f"classes must be from 1 to {MOST} numbers or strings; got {names.dtype} {list(names.shape)}")
     if not np.array_equal(np.unique(names), names):
-        raise ValueError("classes must be in order, each once")
+        raise ValueError("classes must be sorted and different")
     if counts.shape != names.shape or counts.dtype.kind not in "iu":
         raise ValueError(f"class_counts must be whole numbers [{len(names)}]; got {counts.dtype} {list(counts.shape)}")
     if not ((counts >= 1) & (counts <= MOST_SAMPLES)).all():
@@ -54,30 +54,30 @@ def check_classes(names: NDArray[Any], counts: NDArray[Any]) -> None:
 
 
 def index_of(y: ArrayLike, names: NDArray[Any], count: int) -> NDArray[np.intp]:
-    """Return the index of the class of each of `count` rows.
+    """Return the class index of each of `count` rows.
 
     Raises:
-        ValueError: not one of these classes for each row.
+        ValueError: `y` is not one of the classes `names` for each row.
     """
     y = np.asarray(y)
     if y.shape != (count,):
         raise ValueError(f"y must have shape ({count},); got {y.shape}")
-    if (names.dtype.kind in "UO") != (y.dtype.kind in "UO"):  # a file may have written numbers as text
+    if (names.dtype.kind in "UO") != (y.dtype.kind in "UO"):  # a file may hold numbers as text
         order = np.argsort(names.astype(str))
         return order[index_of(y.astype(str), names.astype(str)[order], count)]
     index = np.searchsorted(names, y).clip(max=len(names) - 1)
     unknown = names[index] != y
     if unknown.any():
         shown = ", ".join(map(str, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
-        raise ValueError(f"y must hold classes of fit, {shown}; got {y[unknown][0]}")
+        raise ValueError(f"y must hold classes seen in fit, {shown}; got {y[unknown][0]}")
     return index
 
 
 def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray[np.intp]:
-    """Return the index of the class of samples first ... first + count - 1: each class as often as `counts` says.
+    """Return the class indices of samples first ... first + count - 1, [count].
 
-    Every N of them that begin at a multiple of N, the sum of `counts`, are these N in an order of their own. Of very
-    many rows, as many as fit in memory keep the shares.
+    Let N be the sum of `counts`. The samples from k N to (k + 1) N - 1 have each class as often as `counts` says, in a
+    different random order for each k. If N is too large for memory, `counts` is scaled down.
     """
     if counts.sum() > GROUP:
         counts = np.maximum(1, np.round(counts * (GROUP / counts.sum()))).astype(np.intp)
@@ -89,18 +89,18 @@ def draw(counts: NDArray[np.intp], count: int, first: int, seed: int) -> NDArray
     return np.concatenate(parts)
 
 
-@functools.lru_cache(maxsize=2)  # of many rows, one call after the other needs the same
+@functools.lru_cache(maxsize=2)  # with many rows, consecutive calls need the same block
 def _order(rows: int, seed: int, block: int) -> NDArray[np.int64]:
-    """The order of a block of samples; a word of the counter holds 32 bits of its number."""
+    """Return the random order of a block of samples. The number of the block fills two 32-bit words of the counter."""
     found: NDArray[np.int64] = permutation(rows, seed, block & MASK, CLASSES, part=block >> 32).numpy()
     return found
 
 
 def log_shares(counts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the logarithm of the share of all rows that each class has."""
+    """Return the logarithm of each class's share of all rows."""
     return np.log(counts / counts.sum())
 
 
 def one_hot(index: NDArray[np.intp], classes: int) -> torch.Tensor:
-    """Return rows of zeros and a one, [N, classes] float32."""
+    """Return one-hot rows, [N, classes] float32."""
     return torch.eye(classes)[torch.from_numpy(index)]

@@ -1,9 +1,9 @@
-"""Training steps that the host only starts: recorded in a CUDA graph, replayed, the losses read in chunks.
+"""Training steps as a CUDA graph: recorded once and replayed, with the losses read in chunks.
 
-A step of the tutorial's size takes some microseconds on a GPU, and starting its kernels one by one, or waiting for its
-loss, takes longer. So `iteration` lives on the device, where the graph advances it, and whether a loss was not finite
-is remembered there too: AdamW then leaves the weights and its own state as they are, in that step and in all that the
-host starts before it has seen the loss.
+A step of the tutorial's size takes some microseconds on a GPU. Starting its kernels one by one, or waiting for its
+loss, takes longer. So `iteration` lives on the device, and the graph advances it. The device also remembers whether a
+loss was not finite. AdamW then leaves the weights and its own state as they are, in that step and in all steps that the
+host starts before it has read the loss.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from ddpm.optimizer import HostAdamW, Snapshot
 from ddpm.recipe import Recipe
 from ddpm.stop import Stop, Wish
 
-CHUNK = 100  # steps between two looks at the losses; the device has one more chunk to do meanwhile
+CHUNK = 100  # steps between two reads of the losses; meanwhile the device works on one more chunk
 WARM_UP = 3  # steps before the recording, in which Triton compiles, AdamW makes its state and cuBLAS its workspace
 
 Step = Callable[[], object]
@@ -30,8 +30,10 @@ Step = Callable[[], object]
 
 @contextlib.contextmanager
 def on_side_stream(device: torch.device) -> Iterator[None]:
-    """A stream of its own between what was started before and what comes after: steps that a graph is to record must
-    not have run on the default one."""
+    """Use a new stream, which waits for earlier work; later work waits for it.
+
+    Steps that a graph is to record must not have run on the default stream.
+    """
     stream, outside = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(outside)
     try:
@@ -42,7 +44,7 @@ def on_side_stream(device: torch.device) -> Iterator[None]:
 
 
 def capture(step: Step) -> Step:
-    """Record `step`, on the current stream and its device, without running it; return its replay."""
+    """Record `step` on the current stream without running it; return a function that replays it."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         step()
@@ -52,9 +54,9 @@ def capture(step: Step) -> Step:
 def recorded_step(
     diffusion: Diffusion, seen: Rows, recipe: Recipe, capture: Callable[[Step], Step]
 ) -> Callable[[int], float]:
-    """Return what updates the network once, unless the loss, which it returns, is not finite.
+    """Return a function that updates the network once, unless the loss is not finite, and returns the loss.
 
-    The host chooses rows and learning rate; all else is one replay, from the step after the warm-up on.
+    The host sets the rows and the learning rate. After the warm-up, everything else is one replay of a graph.
     """
     device, order, optimizer = seen.x0.device, seen.order(recipe), HostAdamW(diffusion, recipe)
     rows = torch.zeros(recipe.batch_size or 0, dtype=torch.int64, device=device)
@@ -99,18 +101,18 @@ def train_on_device(
     bar: tqdm,
     capture: Callable[[Step], Step],
 ) -> Tensor:
-    """As ddpm.train, which documents it; returns the losses on the CPU, [steps] or, where told to stop, fewer.
+    """Train as ddpm.train documents; return the losses on the CPU, [steps], or fewer when told to stop.
 
     Args:
-        optimizer: capturable.
-        stop: looked at after each chunk.
-        capture: turns a step into one that is quick to start.
+        optimizer: AdamW with `capturable=True`.
+        stop: checked after each chunk.
+        capture: records a step and returns its replay.
     """
     begin, device = diffusion.iteration, x0.device
     iteration = torch.tensor(begin, device=device)
     done = torch.zeros(1, dtype=torch.int64, device=device)
     losses = torch.full((steps,), math.nan, dtype=torch.float32, device=device)
-    # AdamW's name for it; 1 from the first loss on that is not finite
+    # AdamW reads this attribute; it becomes 1 at the first loss that is not finite, and stays 1
     optimizer.found_inf = not_finite = torch.zeros((), dtype=torch.float32, device=device)  # type: ignore[attr-defined]
 
     def step() -> None:
@@ -133,7 +135,7 @@ def train_on_device(
         bar.update(len(values))
 
     waiting = deque[tuple[int, Callable[[], Tensor]]]()
-    good = deque[tuple[int, Snapshot]](maxlen=3)  # of the chunks that may not have been looked at, and one before
+    good = deque[tuple[int, Snapshot]](maxlen=3)  # at the start of each chunk that may be unread, and of one before
     advance: Step = step
     try:
         for start in range(0, steps, CHUNK):
@@ -153,7 +155,7 @@ def train_on_device(
             report(first, values())
     finally:
         losses = losses.cpu()
-        # ends at the first loss that was not finite, or that was never computed
+        # counts the losses before the first that is not finite or was never computed
         taken = int(torch.isfinite(losses).int().cumprod(0).sum())
         diffusion.iteration = begin + taken
         if not snapshot().is_finite():
@@ -161,13 +163,14 @@ def train_on_device(
             weights.restore()
             diffusion.iteration = begin + at
             raise FloatingPointError(
-                f"the weights are not finite after {begin + taken} iterations; kept are those after {begin + at}"
+                f"the weights are not finite after {begin + taken} iterations; "
+                f"they were restored to iteration {begin + at}"
             )
     return losses[:taken]
 
 
 def read(values: Tensor) -> Callable[[], Tensor]:
-    """Starts to copy `values` to the host; the result waits for them, and for nothing that is started later."""
+    """Start to copy `values` to the host; return a function that waits for this copy only, and returns it."""
     if not values.is_cuda:
         return values.clone
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)

@@ -1,7 +1,7 @@
-"""Distributions whose density is known: the tutorial's mixture, two moons, eight Gaussians and a checkerboard.
+"""Distributions with a known density: the tutorial's mixture, two moons, eight Gaussians and a checkerboard.
 
-Points come from the noise stream: each is computed from the seed and its index. With a density, a model can be
-compared with the least bound that any can reach, the differential entropy.
+The points come from the noise stream: each is computed from the seed and its index. The differential entropy is the
+least bound that any model can reach, so a model can be compared with it.
 """
 
 import functools
@@ -18,22 +18,22 @@ from kernels import noise
 
 Array = NDArray[np.float64]
 
-WEIGHTS, MEANS = (1 / 3, 2 / 3), (-4.0, 4.0)  # of the tutorial's mixture, of standard deviation 1
-RADIUS, SPREAD = 2.0, 0.1  # of the eight Gaussians' circle, and the standard deviation of each
-BLUR = 0.05  # the standard deviation about the moons
+WEIGHTS, MEANS = (1 / 3, 2 / 3), (-4.0, 4.0)  # of the tutorial's mixture, whose standard deviations are 1
+RADIUS, SPREAD = 2.0, 0.1  # the eight Gaussians: radius of their circle, standard deviation of each
+BLUR = 0.05  # the standard deviation of the noise around the moons
 
-# wide enough that what lies outside is below 1e-15, fine enough for six digits
+# wide enough that the mass outside is below 1e-15, fine enough for six digits
 _GRID = np.linspace(-12.0, 12.0, 48_001)
 
 
 class Distribution(NamedTuple):
-    """A distribution that can be drawn from, and computed.
+    """A distribution with functions for its samples, its log-density and its entropy.
 
     Attributes:
-        dim: D.
-        sample: count, seed -> points [count, D], float32.
-        log_density: points [N, D] -> [N] float64, in nats.
-        entropy: the differential entropy in nats.
+        dim: D, the number of columns.
+        sample: function of `count` and `seed` that returns points, [count, D] float32.
+        log_density: function of points [N, D] that returns their log-density in nats, [N] float64.
+        entropy: function that returns the differential entropy in nats.
     """
 
     dim: int
@@ -43,7 +43,7 @@ class Distribution(NamedTuple):
 
 
 def _normals(count: int, dim: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Normals [count, dim], and uniform numbers in (0, 1) of the same shape in float64."""
+    """Return standard normals [count, dim] float32, and uniform numbers in (0, 1), [count, dim] float64."""
     normals = noise.normal(count, dim, steps=5, seed=seed, stream=noise.DATA, backend="reference")
     # steps 1 and 5 come from different words of Philox
     return normals[0], torch.special.ndtr(normals[4].double())
@@ -53,21 +53,21 @@ def _normals(count: int, dim: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def mixture(count: int = 1000, seed: int = 0) -> Tensor:
-    """`count` points of the tutorial's mixture, [count, 1] float32, from the data stream of `seed`."""
+    """Return `count` points of the tutorial's mixture, 1/3 N(-4, 1) + 2/3 N(4, 1), [count, 1] float32."""
     normals = noise.normal(count, 1, steps=5, seed=seed, stream=noise.DATA, backend="reference")
     left = torch.special.ndtr(normals[4]) < WEIGHTS[0]
     return normals[0] + torch.where(left, MEANS[0], MEANS[1])
 
 
 def mixture_density(x: ArrayLike) -> Array:
-    """The density of the mixture at x, any shape."""
+    """Return the density of the mixture at `x`, an array of any shape, in float64."""
     x = np.asarray(x, dtype=np.float64)
     modes = zip(WEIGHTS, MEANS, strict=True)
     return sum((w * np.exp(-0.5 * (x - m) ** 2) for w, m in modes), np.zeros_like(x)) / math.sqrt(2 * math.pi)
 
 
 def mixture_log_density(x: ArrayLike) -> Array:
-    """The logarithm of the density of the mixture at points x [N, 1]."""
+    """Return the log-density of the mixture in nats at points `x` [N, 1], [N] float64."""
     (x,) = _columns(x, 1)
     modes = zip(WEIGHTS, MEANS, strict=True)
     logs = [math.log(w) - 0.5 * (x - m) ** 2 for w, m in modes]
@@ -75,7 +75,7 @@ def mixture_log_density(x: ArrayLike) -> Array:
 
 
 def mixture_quantile(p: ArrayLike) -> Array:
-    """The quantiles of the mixture for probabilities p in (0, 1), any shape."""
+    """Return the quantiles of the mixture for probabilities `p` in (0, 1), an array of any shape, in float64."""
     grid = torch.from_numpy(_GRID)
     cdf = sum(w * torch.special.ndtr(grid - m) for w, m in zip(WEIGHTS, MEANS, strict=True))
     assert isinstance(cdf, Tensor)
@@ -83,7 +83,7 @@ def mixture_quantile(p: ArrayLike) -> Array:
 
 
 def mixture_entropy() -> float:
-    """The differential entropy of the mixture in nats, 2.055..., by a sum over a fine grid."""
+    """Return the differential entropy of the mixture in nats, 2.055..., by a sum over a fine grid."""
     density = mixture_density(_GRID)
     return float(-(density * np.log(density)).sum() * (_GRID[1] - _GRID[0]))
 
@@ -92,7 +92,7 @@ def mixture_entropy() -> float:
 
 
 def moons(count: int = 10_000, seed: int = 0) -> Tensor:
-    """`count` points of two moons, [count, 2] float32: as scikit-learn's make_moons with noise=0.05."""
+    """Return `count` points of two moons, [count, 2] float32, as scikit-learn's `make_moons` with `noise=0.05`."""
     normals, uniform = _normals(count, 2, seed)
     upper, angle = uniform[:, 0] < 0.5, math.pi * uniform[:, 1]
     x = torch.where(upper, torch.cos(angle), 1 - torch.cos(angle))
@@ -101,7 +101,7 @@ def moons(count: int = 10_000, seed: int = 0) -> Tensor:
 
 
 def moons_log_density(x: ArrayLike) -> Array:
-    """The logarithm of the density of the moons at points x [N, 2]: an integral over both half circles."""
+    """Return the log-density of the moons in nats at points `x` [N, 2], [N] float64, by integration over both arcs."""
     x, y = _columns(x, 2)
     # Gauss-Legendre nodes, at most half a blur apart
     positions, weights = np.polynomial.legendre.leggauss(200)
@@ -118,7 +118,7 @@ def moons_log_density(x: ArrayLike) -> Array:
 
 @functools.cache
 def moons_entropy() -> float:
-    """The differential entropy of the moons in nats, 0.289..., by a sum over a grid of a fifth of the blur."""
+    """Return the differential entropy of the moons in nats, 0.289..., by a sum over a grid of spacing 0.01."""
     step = BLUR / 5
     x, y = np.arange(-1.4, 2.4, step), np.arange(-0.9, 1.4, step)
     log_density = moons_log_density(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
@@ -129,14 +129,14 @@ def moons_entropy() -> float:
 
 
 def eight_gaussians(count: int = 10_000, seed: int = 0) -> Tensor:
-    """`count` points of eight Gaussians of standard deviation 0.1 on a circle of radius 2, [count, 2] float32."""
+    """Return `count` points of eight Gaussians, [count, 2] float32: standard deviation 0.1, on a circle of radius 2."""
     normals, uniform = _normals(count, 2, seed)
     angle = torch.floor(8 * uniform[:, 0]) * (math.pi / 4)
     return (RADIUS * torch.stack((torch.cos(angle), torch.sin(angle)), 1) + SPREAD * normals).float()
 
 
 def eight_gaussians_log_density(x: ArrayLike) -> Array:
-    """The logarithm of the density of the eight Gaussians at points x [N, 2]."""
+    """Return the log-density of the eight Gaussians in nats at points `x` [N, 2], [N] float64."""
     x, y = _columns(x, 2)
     angles = np.arange(8) * (math.pi / 4)
     squares = (x[:, None] - RADIUS * np.cos(angles)) ** 2 + (y[:, None] - RADIUS * np.sin(angles)) ** 2
@@ -144,15 +144,18 @@ def eight_gaussians_log_density(x: ArrayLike) -> Array:
 
 
 def eight_gaussians_entropy() -> float:
-    """The differential entropy of the eight Gaussians in nats: they are 15 standard deviations apart."""
+    """Return the differential entropy of the eight Gaussians in nats.
+
+    Their overlap is neglected: they are 15 standard deviations apart.
+    """
     return math.log(8) + 1 + math.log(2 * math.pi * SPREAD**2)
 
 
-# ---- the fields of one colour of a board of 4 x 4
+# ---- checkerboard: the squares of one colour on a board of 4 x 4
 
 
 def checkerboard(count: int = 10_000, seed: int = 0) -> Tensor:
-    """`count` points on eight unit squares of a board from -2 to 2, [count, 2] float32."""
+    """Return `count` points on eight unit squares of a board from -2 to 2, [count, 2] float32."""
     _, uniform = _normals(count, 2, seed)
     x, row = 4 * uniform[:, 0], torch.floor(2 * uniform[:, 1])
     y = 2 * row + torch.floor(x) % 2 + (2 * uniform[:, 1] - row)
@@ -160,17 +163,17 @@ def checkerboard(count: int = 10_000, seed: int = 0) -> Tensor:
 
 
 def checkerboard_log_density(x: ArrayLike) -> Array:
-    """The logarithm of the density of the checkerboard at points x [N, 2]: -log 8 or -infinity."""
+    """Return the log-density of the checkerboard in nats at points `x` [N, 2], [N] float64: -log 8 or -infinity."""
     x, y = _columns(x, 2)
     inside = (np.abs(x) <= 2) & (np.abs(y) <= 2)
-    # a point on the line between two fields belongs to the one that has the colour
+    # a point on the line between two squares belongs to the one with the colour
     near = [(np.clip(np.floor(v + e), -2, 1)) for v in (x, y) for e in (-1e-6, 1e-6)]
     coloured = [(i + j) % 2 == 0 for i in near[:2] for j in near[2:]]
     return np.where(inside & np.logical_or.reduce(coloured), -math.log(8), -np.inf)
 
 
 def checkerboard_entropy() -> float:
-    """The differential entropy of the checkerboard in nats: its area is 8."""
+    """Return the differential entropy of the checkerboard in nats, log 8: its area is 8."""
     return math.log(8)
 
 

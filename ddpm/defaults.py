@@ -1,19 +1,19 @@
-"""The choices of an estimator that is not told: by the shape of the data alone."""
+"""The default parameters of an estimator, chosen by the shape of the data alone."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """The choices for a table.
+    """The default parameters for a table.
 
-    Many rows for each column can teach sharp edges: Fourier features, many time steps, long training. Few must not be
-    learnt by heart: training is shorter and the weights decay the more, the fewer there are, and columns are nearly
-    normal before.
+    With many rows per column, a model can learn sharp edges: it gets Fourier features, many time steps and long
+    training. With few rows, it must not memorize them: the fewer there are, the shorter the training and the stronger
+    the weight decay. Columns are also made nearly normal first.
 
     Attributes:
         rows: N.
-        dim: how many columns vary.
+        dim: number of columns that vary.
     """
 
     rows: int
@@ -26,12 +26,12 @@ class Defaults:
 
     @property
     def rows_per_column(self) -> float:
-        """Return N / D."""
+        """N / D."""
         return self.rows / max(1, self.dim)
 
     @property
     def timesteps(self) -> int:
-        """T."""
+        """T, the number of time steps."""
         return 250 if self.plenty else 100
 
     @property
@@ -48,7 +48,7 @@ class Defaults:
 
     @property
     def weight_decay(self) -> float:
-        """That of AdamW: as a prior's, its weight falls as one over the number of rows."""
+        """The weight decay of AdamW; like the weight of a prior, it falls as one over the number of rows."""
         return 1e-6 if self.plenty else min(0.3, 4 / self.rows_per_column)
 
     @property
@@ -63,12 +63,12 @@ class Defaults:
 
     @property
     def steps(self) -> int:
-        """Updates of the weights."""
+        """The number of updates of the weights."""
         if not self.plenty:
             return round(min(4000, max(550, 50 * self.rows_per_column)))
         return 1200 if self.dim == 1 else 8000
 
     @property
     def batch_size(self) -> int:
-        """Rows an update."""
+        """The number of rows per update."""
         return min(self.rows, 512 if self.plenty else 256)

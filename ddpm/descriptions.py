@@ -1,7 +1,7 @@
-"""The words of a model file: JSON of a known form, which is checked before anything is made of it.
+"""The description in a model file: JSON of a known form, which is checked before it is used.
 
-A form is a type, None, a tuple of forms of which one must fit, [form] of a list of any length, [form, form] of a list
-of two, or {key: form} of an object, where a key that ends in "?" may be missing and the key ANY stands for all others.
+A form is a type, None, a tuple of alternative forms, [form] for a list of any length, [form, form] for a list of two,
+or {key: form} for an object. A key that ends in "?" may be missing, and the key ANY stands for all other keys.
 """
 
 import re
@@ -9,7 +9,7 @@ import reprlib
 import sys
 from typing import Any
 
-TABLE, RUN = "table", "run"  # the parts of a file that others add to a network and its schedule
+TABLE, RUN = "table", "run"  # parts that other modules add to a model file
 
 ANY = "*"
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -43,10 +43,10 @@ SAID: dict[Any, str] = {
 
 
 def version(description: Any) -> int:
-    """Return the version of a description, of which nothing else is known.
+    """Return the format version of a description; nothing else is checked.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the description has no version.
     """
     _check("description", description, {"version": int, ANY: object})
     found: int = description["version"]
@@ -54,7 +54,7 @@ def version(description: Any) -> int:
 
 
 def check(description: dict[str, Any]) -> None:
-    """Raise ValueError unless a description has the form of those that this version writes, or has written."""
+    """Raise ValueError unless a description has the form that is written now, or was written by an earlier version."""
     _check("description", description, FORM)
 
 
@@ -84,12 +84,12 @@ def _check_object(name: str, value: dict[str, Any], form: dict[str, Any]) -> Non
 
 
 def _is(value: Any, form: Any) -> bool:
-    """Whether a value is of the kind of a form, but for what is in it."""
+    """Return whether a value has the type that a form asks for; the contents of lists and objects are not checked."""
     if isinstance(form, dict | list):
         return isinstance(value, type(form))
     if form is float:
         return type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)
-    if form is str:  # of whole characters, which JSON does not promise
+    if form is str:  # without half a surrogate pair, which JSON allows
         return type(value) is str and SURROGATE.search(value) is None
     return value is None if form is None else type(value) is form or form is object
 

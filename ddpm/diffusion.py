@@ -1,4 +1,4 @@
-"""A network and a schedule: the forward process, the bound and the reverse process."""
+"""The diffusion model: a network and a schedule, with the forward process, the bound and the reverse process."""
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +14,28 @@ from kernels.variational_bound import accumulate_gradients, variational_bound
 class Diffusion(nn.Module):
     """A denoising diffusion probabilistic model (Ho 2020).
 
+    Fused kernels compute a `GaussianMLP` with one hidden layer and relu (on `triton` up to D = 8 and H = 64). On
+    `native` they compute any `GaussianMLP`, for samples and for drawn terms in closed form. Any other network, or a
+    `GaussianMLP` that was changed (by a hook, for instance), is called in PyTorch, for a chunk of time steps or one
+    step at a time. `paths` says which of the two happens.
+
     Args:
-        network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]), with an int attribute `dim`, treating every row
-            alike. A GaussianMLP with one hidden layer and relu (on Triton up to D = 8 and H = 64; on `native` any
-            GaussianMLP for samples and for drawn terms in closed form) is part of a fused kernel, as long as it is what
-            its class says; any other network is called, a chunk of time or a step at a time. See `paths`.
+        network: a module that maps `x` [B, D] and `t` [B, 1], which is t / (T + 1), to the mean [B, D] and the standard
+            deviation [B, D] of p(x_{t-1} | x_t). It has an int attribute `dim`, which is D, and computes each row
+            independently of the others.
         schedule: the betas.
-        backend: a name, or None for the best that the network and its device allow.
+        backend: name of a backend (see `ddpm.backends`), or None for the best that the network and its device allow.
 
     Attributes:
-        seed, iteration, optimizer_state: where training stands (see ddpm.train); AdamW's state by parameter name.
-        kept: weights beside those of the network, by what they are ("trained", "average", "best") and by name.
-        best_loss: of the best weights on the validation set, None before there is one.
+        seed: seed of the last training.
+        iteration: number of training iterations that are done.
+        optimizer_state: AdamW's state by parameter name; None before training.
+        kept: weights other than those of the network, by kind ("trained", "average", "best") and by parameter name.
+        best_loss: loss of the "best" weights on the validation set; None if there are none.
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that cannot run here.
+        TypeError, ValueError: a bad argument.
+        RuntimeError: the backend cannot run here.
     """
 
     def __init__(self, network: nn.Module, schedule: Schedule, backend: str | None = None) -> None:
@@ -51,18 +58,18 @@ class Diffusion(nn.Module):
         self._check_tables()
 
     def get_extra_state(self) -> Tensor:
-        """Return what `state_dict` has beside weights, [T + 1] float64: the betas, and the iteration of training."""
+        """Return what `state_dict` has besides weights, [T + 1] float64: the betas, then the iteration of training."""
         return torch.cat([self.schedule.betas.double(), torch.tensor([float(self.iteration)], dtype=torch.float64)])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take the iteration from the state of a Diffusion with the same schedule.
+        """Set the iteration from the extra state of a Diffusion with the same schedule.
 
         Raises:
-            ValueError: it had another schedule.
+            ValueError: the state has another schedule.
         """
         *betas, iteration = state.tolist()
         if betas != self.schedule.betas.tolist():
-            raise ValueError(f"the state is of another schedule, T = {len(betas)}, than that of this: {self.schedule}")
+            raise ValueError(f"the state has another schedule, T = {len(betas)}, than this diffusion: {self.schedule}")
         self.iteration = int(iteration)
 
     def _described(self) -> networks.MLPPair | networks.Called:
@@ -77,18 +84,20 @@ class Diffusion(nn.Module):
         return backends.choose(None, network.device.type, network.dtype).name
 
     def _check_tables(self) -> None:
-        """Raise where a GaussianMLP is preconditioned for another schedule."""
+        """Raise ValueError if a GaussianMLP is preconditioned for another schedule."""
         tables = getattr(self.network, "tables", None)
         if isinstance(self.network, GaussianMLP) and tables is not None:
             expected = torch.stack(tables_of(self.schedule)).to(tables)
-            unit = 8 * torch.finfo(tables.dtype).eps  # another machine may have rounded otherwise
+            unit = 8 * torch.finfo(tables.dtype).eps  # another machine may round differently
             if tables.shape != expected.shape or not torch.allclose(tables, expected, rtol=unit, atol=unit):
                 raise ValueError("network is preconditioned for another schedule than this one")
 
     def paths(self) -> dict[str, str]:
-        """Return which way the network takes, by what is asked for: "kernel", or "called: " and why.
+        """Return how the network is computed for each purpose.
 
-        A network that is part of a kernel is computed there; any other is called between the kernels of the rest.
+        Returns:
+            A dict from the purpose ("sample", or a kind of loss) to "kernel" if a fused kernel computes the network. If
+                the network is called in PyTorch instead, between kernels, the value is "called: " and the reason.
         """
         backend, pair = backends.get(self.backend), networks.describe(self.network)
         why = {
@@ -103,18 +112,28 @@ class Diffusion(nn.Module):
         return {what: "kernel" if reason is None else f"called: {reason}" for what, reason in why.items()}
 
     def check_points(self, name: str, x0: Tensor) -> None:
-        """Raise unless `x0` is a tensor, and of the network's width if it is a matrix."""
+        """Check that `x0` is a tensor and, if it is a matrix, that its width is the network's `dim`.
+
+        Raises:
+            TypeError: `x0` is not a tensor.
+            ValueError: `x0` has another width.
+        """
         if not isinstance(x0, Tensor):
             raise TypeError(f"{name} must be a torch.Tensor; got {type(x0).__name__}")
         if x0.dim() == 2 and x0.shape[1] != self.dim:
             raise ValueError(f"{name} must have shape [N, {self.dim}], the network's dim; got {list(x0.shape)}")
 
     def forward_process(self, x0: Tensor, seed: int = 0, step: int | Tensor = 0, first: int = 0) -> Tensor:
-        """x_0 ... x_T for data x0 [N, D]: [T+1, N, D].
+        """Draw the trajectories x_0 ... x_T of the forward process (Ho 2020, Eq. 2).
 
         Args:
-            x0: float32 (any floating dtype on the reference), finite.
-            seed, step, first: place in the noise stream; `first` is the stream's index of row 0 (shards, blocks).
+            x0: data, [N, D] float32 (any floating dtype on the backend `reference`), finite.
+            seed: seed of the noise, 64 bits.
+            step: iteration for which the noise is drawn, an int or a 0-d integer tensor on the device.
+            first: index of row 0 in the noise stream, for data that is computed in parts.
+
+        Returns:
+            The trajectories, [T + 1, N, D], in the dtype and on the device of `x0`.
         """
         self.check_points("x0", x0)
         return forward_process(x0, self.schedule.betas, seed=seed, step=step, first=first, backend=self.backend)
@@ -129,17 +148,28 @@ class Diffusion(nn.Module):
         draws: int | None = None,
         condition: Tensor | None = None,
     ) -> Tensor:
-        """The variational bound in nats, divided by T + 1 (Ho 2020, Eq. 3): a scalar, differentiable in the weights.
+        """Compute the variational bound on the negative log-likelihood (Ho 2020, Eq. 3), differentiable in the weights.
 
-        Times T + 1, it is never less on average than the entropy of the data plus KL(q(x_T) || N(0, 1)).
+        The bound is the mean over points and dimensions, divided by T + 1. Multiplied by D (T + 1), it is on average
+        never less than the differential entropy of the data plus KL(q(x_T) || N(0, 1)).
 
         Args:
-            x0: data, [N, D] float32 (any floating dtype on the reference), finite.
-            seed, step, first: place in the noise stream; `step` is the training iteration.
-            closed_form: sum KL divergences (Eq. 5) instead of log-probabilities of samples: the same on average. Each
-                term has less noise; in the sum of all T, that of Eq. 3 cancels.
-            draws: how many of the T terms to draw for each row, an unbiased estimate; None is all, on one trajectory.
+            x0: data, [N, D] float32 (any floating dtype on the backend `reference`), finite.
+            seed: seed of the noise, 64 bits.
+            step: training iteration for which the noise is drawn, an int or a 0-d integer tensor on the device.
+            first: index of row 0 in the noise stream, for data that is computed in parts.
+            closed_form: whether to sum KL divergences (Eq. 5) instead of log-probabilities of samples. Both are the
+                same on average. Each KL divergence has less noise, but the noise of Eq. 3 cancels in the sum of all T.
+            draws: number of the T terms to draw at random for each row, which gives an unbiased estimate; None for all
+                terms, on one trajectory.
             condition: [N, C], for a network that is conditioned.
+
+        Returns:
+            The bound in nats, a 0-d tensor.
+
+        Raises:
+            TypeError, ValueError: a bad argument.
+            RuntimeError: the backend cannot run here.
         """
         self.check_points("x0", x0)
         return variational_bound(
@@ -155,7 +185,7 @@ class Diffusion(nn.Module):
             backend=self._backend,
         )
 
-    forward = loss  # what torch's DistributedDataParallel and other wrappers call
+    forward = loss  # torch's DistributedDataParallel and other wrappers call `forward`
 
     def backward(
         self,
@@ -167,9 +197,13 @@ class Diffusion(nn.Module):
         draws: int | None = None,
         condition: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss, detached, and add its gradient to the `grad` of every parameter, as torch's backward does.
+        """Compute the loss and add its gradient to the `grad` of every parameter, as torch's `backward` does.
 
-        The same as loss(...).backward(), but without autograd where the gradients come from a kernel anyway.
+        The arguments are those of `loss`, and the result is that of `loss(...).backward()`. If a kernel computes the
+        gradients, autograd is not used.
+
+        Returns:
+            The loss, detached.
         """
         self.check_points("x0", x0)
         return accumulate_gradients(
@@ -188,11 +222,25 @@ class Diffusion(nn.Module):
     def sample(
         self, count: int, seed: int = 0, first: int = 0, history: bool = False, condition: Tensor | None = None
     ) -> Tensor:
-        """`count` samples, [count, D], or with `history` every state from x_T to x_0, [T+1, count, D].
+        """Draw samples by the reverse process.
 
-        On one backend, device and number of threads a sample depends on (seed, its index) alone: sample(1000)[500:]
-        equals sample(500, first=500) bit for bit (a network that is called must promise that too). first + count is at
-        most 2^48. `condition` is [count, C], for a network that is conditioned.
+        On one backend, device and number of threads, a sample depends only on the seed and its index:
+        `sample(1000)[500:]` equals `sample(500, first=500)` bit for bit. A network that is called in PyTorch must
+        itself compute a row in the same way in any batch.
+
+        Args:
+            count: number of samples.
+            seed: seed of the noise, 64 bits.
+            first: index of the first sample; `first + count` is at most 2^48.
+            history: whether to return every state instead of only the last.
+            condition: [count, C], for a network that is conditioned.
+
+        Returns:
+            The samples, [count, D], or with `history` every state from x_T to x_0, [T + 1, count, D].
+
+        Raises:
+            TypeError, ValueError: a bad argument.
+            RuntimeError: the backend cannot run here.
         """
         return reverse_process(
             self.network,

@@ -1,4 +1,4 @@
-"""A DDPM of a table, with the habits of scikit-learn."""
+"""A DDPM of a table, as a scikit-learn estimator."""
 
 import os
 from collections.abc import Iterable
@@ -25,56 +25,65 @@ Auto = Literal["auto"]
 
 
 class DDPM(DensityMixin, BaseEstimator):
-    """A denoising diffusion probabilistic model of the rows of a table (Ho 2020).
+    """A denoising diffusion probabilistic model of the rows of a table (Ho 2020), as a scikit-learn estimator.
+
+    A parameter that is "auto" is chosen by the shape of the data alone.
 
     Parameters
     ----------
     hidden : tuple of int or "auto", default="auto"
         Widths of the hidden layers, which mean and standard deviation share.
     timesteps : int or "auto", default="auto"
-        T, the steps of the forward process, even in log-SNR.
+        T, the number of steps of the forward process. They are evenly spaced in log-SNR.
     steps : int or "auto", default="auto"
-        Updates of the weights.
+        Number of updates of the weights.
     batch_size : int or "auto", default="auto"
-        Rows an update.
+        Rows per update.
     draws : int, default=4
-        Terms of the bound that are drawn for each row of an update.
+        Number of terms of the bound that are drawn for each row of an update.
     learning_rate : float, default=0.01
-        Of AdamW, after 50 updates; it falls to 0 by half a cosine.
+        Learning rate of AdamW. It rises during the first 50 updates, and falls to 0 along half a cosine.
     weight_decay : float or "auto", default="auto"
+        Weight decay of AdamW.
     ema_decay : float, default=0.995
-        Of the average of the weights that is used.
+        Decay of the moving average of the weights. The fitted model uses this average.
     features : tuple of float or "auto", default="auto"
         Frequencies of Fourier features of the scaled columns.
     dropout : float, default=0.0
-        Share of the hidden units left out at random in training, which then takes some ten times as long.
+        Share of the hidden units that are left out at random in training. Dropout makes training some ten times slower.
     scaling : {"standard", "power", "quantile", "auto"} or None, default="auto"
-        Of each column: to mean 0 and standard deviation 1; by Yeo and Johnson (2000) before that; to a normal
-        distribution by its quantiles; not at all.
+        Transform of each column. "standard": to mean 0 and standard deviation 1. "power": the same, after the transform
+        of Yeo and Johnson (2000). "quantile": to a normal distribution, by the quantiles. None: no transform.
     whiten : bool or "auto", default="auto"
-        Whether the columns are made uncorrelated after that.
+        Whether to make the columns uncorrelated after the scaling.
     validation_fraction : float, default=0.0
-        Share of the rows on which the weights are compared, and the best taken.
+        Share of the rows, at most 0.5, that are held out for validation. The fitted model uses the weights that are
+        best on these rows.
     backend : str or None, default=None
-        See ddpm.backends().
+        Name of a backend (see `ddpm.backends`), or None for the best that can run.
     random_state : int, RandomState instance or None, default=None
+        Seed of all random numbers in `fit`.
     verbose : bool, default=False
         Whether to show a progress bar, if standard error is a terminal.
-
-    What is "auto" is chosen by the shape of the data alone.
 
     Attributes
     ----------
     diffusion_ : ddpm.Diffusion
-        Of the transformed columns.
-    transform_ : the transform of the columns.
+        The model of the transformed columns.
+    transform_ : ddpm.transforms.TableTransform
+        The transform of the columns.
+    losses_ : ndarray of shape (steps,)
+        The loss of each update, float32; empty if training was interrupted.
     classes_ : ndarray
-        The classes, where `fit` got some.
+        The classes, if `fit` got classes.
     class_counts_ : ndarray
-        How many rows each had.
-    n_features_in_, feature_names_in_ : as in scikit-learn.
+        The number of rows of each class.
+    n_features_in_ : int
+        The number of columns.
+    feature_names_in_ : ndarray
+        The names of the columns, if all of them are strings.
     columns_ : ddpm.table_files.Columns
-        Of the file that "ddpm train" read, with that of the classes; only there.
+        The columns of the file, with that of the classes; only for a model of the command `ddpm train`.
     """
 
     def __init__(
@@ -117,11 +126,19 @@ class DDPM(DensityMixin, BaseEstimator):
     # ---- files
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a safetensors file; an existing file is replaced whole.
+        """Write the fitted model to a safetensors file.
+
+        An existing file is replaced in one step: it is never half written.
 
         Parameters
         ----------
         path : str or path
+            The file to write. `load` reads it.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
         """
         check_is_fitted(self)
         estimator_files.save(self, path)
@@ -133,41 +150,49 @@ class DDPM(DensityMixin, BaseEstimator):
         Parameters
         ----------
         path : str or path
+            The file to read.
         backend : str or None, default=None
+            Name of a backend (see `ddpm.backends`), or None for the best that can run.
 
         Returns
         -------
         DDPM
+            The fitted model.
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            No such file, or none of an estimator.
+        FileNotFoundError, IsADirectoryError
+            There is no such file.
+        ValueError
+            The file is truncated or changed, or is not a model that `save` wrote.
+        RuntimeError
+            The backend cannot run here.
         """
         return estimator_files.load(cls, path, backend)
 
     # ---- learning
 
     def fit(self, X: Any, y: Any = None, *, checkpoints: Checkpoints | None = None) -> "DDPM":
-        """Learn the distribution of rows, or with classes that of the rows of each.
+        """Learn the distribution of rows, or with classes the distribution of the rows of each class.
 
         Parameters
         ----------
         X : array, DataFrame or tensor of shape (n_samples, n_features)
-            Numbers, none missing.
+            The rows: numbers, none missing.
         y : array of shape (n_samples,), default=None
-            A class of each row.
+            The class of each row: whole numbers, booleans or strings.
         checkpoints : ddpm.Checkpoints, default=None
-            Where and how often to write all that is needed to go on; random_state then has to be an int.
+            Where and how often to write a checkpoint. `random_state` must then be an int.
 
         Returns
         -------
-        self
+        DDPM
+            The estimator itself.
 
         Raises
         ------
         ValueError
-            Missing values, text, one row, or nothing but constant columns.
+            X has missing values, text, fewer than two rows, or only constant columns.
         """
         fitting.check_repeatable(self, checkpoints)
         with fitting.all_or_nothing(self):
@@ -194,7 +219,7 @@ class DDPM(DensityMixin, BaseEstimator):
         return int(check_random_state(self.random_state).randint(2**31))
 
     def _forget(self) -> None:
-        """Drop what not every `fit` learns."""
+        """Delete the attributes that only some calls of `fit` set."""
         for name in ("classes_", "class_counts_", "columns_"):
             if hasattr(self, name):
                 delattr(self, name)
@@ -212,31 +237,33 @@ class DDPM(DensityMixin, BaseEstimator):
         found: Array = validate_data(self, as_array(X), dtype=np.float64, reset=False)
         return found
 
-    # ---- what has been learnt
+    # ---- use of the fitted model
 
     def sample(self, n_samples: int = 1, *, first: int = 0, y: ArrayLike | None = None, random_state: int = 0) -> Any:
         """Draw rows.
 
-        A row depends on (random_state, its index) alone: sample(1000)[500:] is sample(500, first=500), but for rounding
-        errors.
+        A row depends only on `random_state` and its index: `sample(1000)[500:]` is `sample(500, first=500)`, except for
+        rounding errors.
 
         Parameters
         ----------
         n_samples : int, default=1
+            Number of rows.
         first : int, default=0
-            Index of the first row; first + n_samples is at most 2^48.
+            Index of the first row; `first + n_samples` is at most 2^48.
         y : array of shape (n_samples,), default=None
-            The classes, where `fit` got some; None draws them at their shares: n of them that begin at a multiple of n,
-            the number of rows that `fit` got, have as many of each as these.
+            The class of each row, if `fit` got classes. If None, classes are drawn in the proportions of the data: if
+            `fit` got n rows, the rows from k n to (k + 1) n - 1 have the same class counts, for each k.
         random_state : int, default=0
             Seed of the samples.
 
         Returns
         -------
-        X : array, DataFrame or tensor, as `fit` got, of shape (n_samples, n_features)
-            Whole numbers within the range that `fit` saw; others with the decimals that their column had.
+        X : array, DataFrame or tensor of shape (n_samples, n_features)
+            The rows, in the type that `fit` got. Whole numbers are within the range of the data; other numbers have as
+            many decimals as their column.
         y : ndarray of shape (n_samples,)
-            Where `fit` got classes.
+            The class of each row; returned only if `fit` got classes.
         """
         check_is_fitted(self)
         n_samples = arguments.integer("n_samples", n_samples, 1, MOST_SAMPLES)
@@ -254,27 +281,30 @@ class DDPM(DensityMixin, BaseEstimator):
         with torch.no_grad():
             z = self.diffusion_.sample(n_samples, seed=random_state, first=first, condition=condition)
         if not torch.isfinite(z).all():
-            raise ValueError("the samples are not finite: the weights of the model are not")
+            raise ValueError("the samples are not finite: the weights of the model are not finite")
         x = self._table.like_given(self.transform_.inverse_transform(z.double().cpu().numpy()), self._low, self._high)
         return x if classes is None else (x, self.classes_[classes])
 
     def score_samples(self, X: Any, y: ArrayLike | None = None, *, samples: int = 8) -> Array:
-        """Estimate the log-density of each row, in nats, in the units of X.
+        """Estimate the log-density of each row in nats, in the units of X.
 
-        A lower bound on average, which more `samples` bring closer to the log-density (Burda 2016). Where `fit` got
-        classes, the density is that of X and y together, and without y the sum over all classes. Constant columns add
-        nothing, and a row that has other values there gets -inf.
+        The estimate is a lower bound on average. More `samples` bring it closer to the log-density (Burda 2016). If
+        `fit` got classes, the density is the joint density of X and y; without y it is the sum over all classes.
+        Constant columns add nothing, and a row with other values in them gets -inf.
 
         Parameters
         ----------
         X : array, DataFrame or tensor of shape (n_samples, n_features)
+            The rows.
         y : array of shape (n_samples,), default=None
+            The class of each row.
         samples : int, default=8
-            Trajectories of each row.
+            Number of trajectories drawn for each row.
 
         Returns
         -------
         ndarray of shape (n_samples,)
+            The log-densities, float64.
         """
         x = self._check_rows(X)
         z = torch.from_numpy(self.transform_.transform(x))
@@ -297,5 +327,5 @@ class DDPM(DensityMixin, BaseEstimator):
         return np.logaddexp.reduce(every, axis=0)
 
     def score(self, X: Any, y: ArrayLike | None = None) -> float:
-        """Return the mean of score_samples."""
+        """Return the mean of `score_samples`: the average log-density of the rows, in nats."""
         return float(np.mean(self.score_samples(X, y)))

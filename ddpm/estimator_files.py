@@ -1,4 +1,4 @@
-"""Files of an estimator: a model file, with the parameters, the table and the transform of its columns."""
+"""Files of an estimator: a model file with the parameters, the kind of table and the transform of its columns."""
 
 import os
 from collections.abc import Iterable
@@ -56,14 +56,14 @@ def of_parts(
     diffusion: "Diffusion",
     parts: dict[str, checkpoint.Part],
 ) -> "DDPM":
-    """Return the model that checkpoint.load_with_parts has read from a file.
+    """Return the estimator from what checkpoint.load_with_parts has read.
 
     Raises:
-        ValueError: it is none of a table, or not a whole one.
+        ValueError: the file is not a model of a table, or is not complete.
     """
     checkpoint.refuse_checkpoint(path, parts)
     if checkpoint.TABLE not in parts:
-        raise ValueError(f"{os.fspath(path)!r} has no table: it was written by ddpm.save, and ddpm.load reads it")
+        raise ValueError(f"{os.fspath(path)!r} has no table: it was written by ddpm.save; use ddpm.load")
     try:
         return _restored(kind, backend, diffusion, *parts[checkpoint.TABLE])
     except (LookupError, TypeError, ValueError) as error:  # parts are missing, or do not fit
@@ -115,7 +115,7 @@ def _check_table(model: "DDPM") -> None:
         names, target = model.columns_
         counts["columns of the file"] = (len(names), columns + bool(classes))
         if (target is None) != (classes == 0) or not 0 <= (target or 0) < len(names):
-            raise ValueError(f"the target must be one of {len(names)} columns, or null without classes; got {target}")
+            raise ValueError(f"target must be one of {len(names)} columns, or null without classes; got {target}")
     for name, (found, expected) in counts.items():
         if found != expected:
             raise ValueError(f"it must have {expected} {name}; got {found}")
@@ -125,7 +125,7 @@ def _check_table(model: "DDPM") -> None:
 
 
 def _check_arrays(model: "DDPM") -> None:
-    """Raise ValueError unless the numbers beside those of the transform are what they should be."""
+    """Raise ValueError unless the ranges of the columns and the losses have valid shapes, dtypes and values."""
     for bound in (model._low, model._high):
         if bound.shape != (model.n_features_in_,) or bound.dtype != np.float64 or not np.isfinite(bound).all():
             raise ValueError(f"lowest and highest must be finite float64 [{model.n_features_in_}]")
@@ -136,7 +136,7 @@ def _check_arrays(model: "DDPM") -> None:
 
 
 def _in_json(value: Any) -> Any:
-    """A parameter as a file keeps it; a RandomState is forgotten."""
+    """Return a parameter as JSON can hold it; a RandomState becomes None."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.random.RandomState):
@@ -147,5 +147,5 @@ def _in_json(value: Any) -> Any:
 
 
 def _plain(name: Any) -> str | int:
-    """The name of a column as a file keeps it."""
+    """Return the name of a column as JSON can hold it."""
     return int(name) if isinstance(name, int | np.integer) and not isinstance(name, bool) else str(name)

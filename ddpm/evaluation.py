@@ -1,4 +1,4 @@
-"""How good a model of a table is: likelihood and distances, beside fresh data and a mixture of Gaussians."""
+"""Evaluation of a model of a table: likelihood and distances, next to fresh data and a mixture of Gaussians."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,19 +17,21 @@ from kernels import arguments
 
 T = TypeVar("T")
 
-ROWS = 20  # the fewest that are halved
-MOST = 10_000  # rows of each side
-STAGES = 8  # that the progress bar counts
-EXACT = 2000  # of each side of the exact distance, and whose likelihood is estimated
+ROWS = 20  # the fewest rows to evaluate on
+MOST = 10_000  # the most rows of each side
+STAGES = 8  # of the progress bar
+EXACT = 2000  # the most rows of each side for the exact distance, and for the likelihood
 
 
 class Score(NamedTuple):
-    """One metric.
+    """The result of one metric.
 
     Attributes:
-        name: of the metric, with its unit.
-        model, fresh, mixture: what the model, fresh data and a mixture of Gaussians score; None where that is nothing.
-        error: the standard error of `model`, where it is a mean over rows.
+        name: name of the metric, with its unit.
+        model: score of the model.
+        fresh: score of fresh data, or None if the metric has none.
+        mixture: score of a mixture of Gaussians, or None if the metric has none.
+        error: standard error of `model` if it is a mean over rows, else None.
     """
 
     name: str
@@ -41,12 +43,12 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All metrics of a model; printed, a table.
+    """The results of all metrics of a model. `print` shows them as a table.
 
     Attributes:
-        scores: the metrics.
-        rows: how many rows of data each side of a comparison had.
-        by_column: the Wasserstein-1 distance of each column that varies, in its standard deviations.
+        scores: one result for each metric.
+        rows: number of rows on each side of a comparison.
+        by_column: the Wasserstein-1 distance of each column that varies, in units of its standard deviation.
     """
 
     scores: tuple[Score, ...]
@@ -83,21 +85,24 @@ def evaluate(
 ) -> Evaluation:
     """Compare a model with data that it was not fitted to.
 
-    One half of the rows is what all are compared with. The other half is fresh data, and what a mixture of Gaussians
-    (chosen by BIC) is fitted to; of each, at most 10,000 rows, drawn at random, and for likelihood and exact distance
-    2000. Distances are of columns divided by their standard deviation; constant columns are
-    left out, and classes too.
+    The rows are split at random into two halves of at most 10,000 rows. Everything is compared with the first half:
+    samples of the model, the second half as fresh data, and samples of a mixture of Gaussians. The mixture is fitted to
+    the second half, and its size is chosen by BIC. The likelihood and the exact distance use at most 2000 rows. For
+    distances, each column is divided by its standard deviation; constant columns and classes are left out.
 
     Args:
-        model: fitted.
-        X: rows [N, columns] as `model.fit` takes them, N >= 20.
-        y: their classes, where the model was fitted to some; without them the likelihood is that of X alone.
-        samples: trajectories of each row for the likelihood.
-        random_state: of the halves, and of what is drawn.
-        progress: show a progress bar, if standard error is a terminal.
+        model: a fitted model.
+        X: rows, [N, columns], of the same kind as for `model.fit`, N >= 20.
+        y: class of each row, [N], if the model was fitted with classes. Without it, the likelihood is that of X alone.
+        samples: number of trajectories of each row for the likelihood.
+        random_state: seed of the split and of all samples, 32 bits.
+        progress: whether to show a progress bar, if standard error is a terminal.
+
+    Returns:
+        The results of all metrics; `print` shows them as a table.
 
     Raises:
-        ValueError: rows that the model cannot score, or fewer than 20.
+        ValueError: there are fewer than 20 rows, no column varies, or the model cannot score the rows.
     """
     Table.of(X)
     x = np.asarray(as_array(X), dtype=np.float64)
@@ -150,7 +155,7 @@ def evaluate(
 
 
 def _shown(bar: tqdm, result: T) -> T:
-    """The same, after a look of the progress bar."""
+    """Return `result` after an update of the progress bar."""
     bar.update()
     return result
 

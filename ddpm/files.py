@@ -1,4 +1,4 @@
-"""Files: outputs that appear whole or not at all, and what is said of those that cannot be read."""
+"""Files: outputs that are complete or do not appear at all, and messages about files that cannot be read."""
 
 import os
 import secrets
@@ -7,21 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SHOWN = 300  # characters of an error about the content of a file
+SHOWN = 300  # the most characters of a message about the content of a file
 
 
 def one_line(said: object) -> str:
-    """Return what is said of the content of a file, which can be anything, as one line of bounded length."""
+    """Return a message about the content of a file, which can be anything, as one line of bounded length."""
     text = " ".join(str(said).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
-    """Raise now what would stop `path` from being written later, before hours of work are spent on it.
+    """Check that `path` can be written, before hours of work are spent on it.
 
-    Raises FileNotFoundError where its folder is missing, IsADirectoryError where it is a folder itself,
-    PermissionError where its folder cannot be written, OSError where its name is too long, and, without `force`,
-    FileExistsError where it exists, be it a link that leads nowhere.
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        IsADirectoryError: it is a folder.
+        PermissionError: its folder is not writable.
+        OSError: its name is too long.
+        FileExistsError: it exists, even as a broken link, and `force` is false.
     """
     path = Path(path)
     folder = Path(os.path.realpath(path)).parent
@@ -39,7 +42,7 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
 
 
 def _longest_name(folder: Path) -> int:
-    """How many bytes a name may have; 255 where the system does not say."""
+    """Return how many bytes a name in a folder may have; 255 if the system does not say."""
     try:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (AttributeError, OSError):
@@ -48,13 +51,13 @@ def _longest_name(folder: Path) -> int:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends well, else it is removed.
+    """Yield a temporary path beside `path`. Its file replaces `path` if the block succeeds, and is removed otherwise.
 
-    The temporary path does not exist yet and keeps the suffix, from which many writers choose a format. Its
-    folder is that of `path`, because a file moves in one step only within a file system. A link is followed, and a
-    file that is replaced leaves its mode to the new one.
+    The temporary path does not exist yet. It keeps the suffix, by which many writers choose a format. It is in the same
+    folder, because a file moves in one step only within a file system. A link is followed. If a file is replaced, the
+    new one gets its mode.
 
-    Raises what check_output does, but for FileExistsError.
+    Raises the same errors as check_output, except FileExistsError.
     """
     check_output(path, force=True)
     path = Path(os.path.realpath(path))
@@ -69,5 +72,5 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:  # Ctrl-C too must leave nothing behind
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, os.fspath(temporary)):
-            error.filename = os.fspath(path)  # of a full disk, the system does not say which
+            error.filename = os.fspath(path)  # if a disk is full, the system does not name the file
         raise

@@ -1,4 +1,4 @@
-"""How an estimator is fitted: its transform, its network, and all of it or nothing."""
+"""The fit of an estimator: its transform and its network; a fit that fails changes nothing."""
 
 import contextlib
 import warnings
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def all_or_nothing(model: "DDPM") -> Iterator[None]:
-    """Leave a model as it was before, where an error ends its fit, or an interrupt before training begins.
+    """Restore a model if an error ends its fit, or if an interrupt ends it before training begins.
 
-    An interrupt of training leaves what has been learnt until then.
+    An interrupt during training leaves the model with what it has learnt so far.
     """
     before = dict(model.__dict__)
     try:
@@ -43,7 +43,7 @@ def all_or_nothing(model: "DDPM") -> Iterator[None]:
 
 
 def fit_transform(model: "DDPM", x: Array, defaults: Defaults) -> None:
-    """Learn `model.transform_` from rows x [N, columns].
+    """Fit `model.transform_` to rows x [N, columns].
 
     Raises:
         TypeError, ValueError: a bad parameter of the model, or no column that varies.
@@ -63,10 +63,10 @@ def fit_network(
     """Train `model.diffusion_`, a new network, on transformed rows, [N, dim] float32, and their classes.
 
     Args:
-        model: with its transform.
-        seen, unseen: for training, and for validation.
-        defaults: for parameters that are "auto".
-        seed: of the weights and of the noise.
+        model: an estimator with a fitted transform.
+        seen, unseen: the rows for training and for validation.
+        defaults: values of the parameters that are "auto".
+        seed: seed of the weights and of the noise.
         checkpoints: see ddpm.train.
 
     Raises:
@@ -113,10 +113,10 @@ def fit_network(
 
 
 def _check_ranks(model: "DDPM") -> None:
-    """Raise unless all processes of a group have read one table.
+    """Check that all processes of a group have read the same table.
 
     Raises:
-        RanksDiffer: they have not.
+        RanksDiffer: they have read different tables.
     """
     with processes.current() as ranks:
         if ranks is None:
@@ -131,7 +131,7 @@ def _check_ranks(model: "DDPM") -> None:
 
 
 def check_repeatable(model: "DDPM", checkpoints: Checkpoints | None) -> None:
-    """Raise unless a fit that is resumed, or runs in several processes, would begin with the same random numbers.
+    """Check that a fit with checkpoints, or in several processes, always begins with the same random numbers.
 
     Raises:
         ValueError: random_state is not an int.
@@ -144,7 +144,7 @@ def check_repeatable(model: "DDPM", checkpoints: Checkpoints | None) -> None:
 
 
 def batch_size_of(model: "DDPM", defaults: Defaults, rows: int) -> int:
-    """Return the rows of a batch, of so many rows in all."""
+    """Return the number of rows of a batch; it is at most `rows`, the number of all rows."""
     return min(arguments.integer("batch_size", _chosen(model, "batch_size", defaults), 1, 2**32 - 1), rows)
 
 
@@ -154,9 +154,9 @@ def _chosen(model: "DDPM", name: str, defaults: Defaults) -> Any:
 
 
 def _warn_of_collapse(model: "DDPM", x: Array) -> None:
-    """Warn of columns whose numbers float32, in which the network computes, cannot tell apart."""
+    """Warn of columns whose different numbers become equal in float32, in which the network computes."""
     varies = ~model.transform_.constant
     single = ((x[:, varies] - model.transform_.center) / model.transform_.spread).astype(np.float32)
     names = np.array(model._table.names or range(x.shape[1]), dtype=object)[varies]
     for name, before, after in collapsed(x[:, varies], single, names):
-        warnings.warn(f"column {name} has {before} different numbers, in float32 only {after}", stacklevel=5)
+        warnings.warn(f"column {name} has {before} different numbers, but in float32 only {after}", stacklevel=5)

@@ -1,4 +1,4 @@
-"""All that the result of training depends on, by name: to tell one run from another."""
+"""Everything that the result of training depends on, by name. It tells one run from another."""
 
 import hashlib
 import json
@@ -16,18 +16,18 @@ from ddpm.ranks import Ranks
 from ddpm.recipe import Recipe
 from ddpm.shards import Shard, gather, own
 
-CHUNK = 2**20  # rows that are looked at together: of a file that is mapped, few are in memory at a time
+CHUNK = 2**20  # rows hashed at a time, so that few rows of a mapped file are in memory
 
 
 def identity(diffusion: Diffusion, steps: int, recipe: Recipe, seen: Rows, unseen: Rows | None) -> dict[str, Any]:
-    """Return the arguments of ddpm.train by name, as JSON has them; of data the shapes.
+    """Return the arguments of ddpm.train by name, as values that JSON can hold; for the training data only shapes.
 
     Args:
-        diffusion: for its network, but for the weights, its schedule and its backend.
-        steps, recipe, seen, unseen: the arguments.
+        diffusion: its network (without the weights), schedule and backend are included.
+        steps, recipe, seen, unseen: the other arguments.
     """
     network, backend = diffusion.network, diffusion.backend
-    # sums of torch's own depend on the number of threads; shards are computed on one each
+    # torch's sums depend on the number of threads; each shard is computed on one thread
     counts = seen.x0.device.type == "cpu" and backend != "native" and recipe.shards is None
     return {
         "shape of x0": list(seen.x0.shape),
@@ -45,7 +45,7 @@ def identity(diffusion: Diffusion, steps: int, recipe: Recipe, seen: Rows, unsee
 
 
 def state(diffusion: Diffusion) -> str:
-    """Return the SHA-256 of all that training goes on from, in hexadecimal."""
+    """Return the SHA-256 of everything from which training continues, in hexadecimal."""
     tensors = dict((*diffusion.named_parameters(), *diffusion.named_buffers()))
     for kind, of in ({"optimizer": diffusion.optimizer_state or {}} | {"kept": diffusion.kept}).items():
         tensors |= {f"{kind}.{name}.{key}": tensor for name, each in of.items() for key, tensor in each.items()}
@@ -55,22 +55,24 @@ def state(diffusion: Diffusion) -> str:
 
 
 def digest(tensors: Sequence[Tensor | None]) -> str:
-    """Return the SHA-256 of the shapes, dtypes and numbers of tensors, in hexadecimal."""
+    """Return the SHA-256 of the shapes, dtypes and values of tensors, in hexadecimal."""
     return _sha256(tensors).hexdigest()
 
 
 def digests(values: dict[str, Any]) -> dict[str, bytes]:
-    """Return the SHA-256 of each value, as JSON has it."""
+    """Return the SHA-256 of each value, written as JSON."""
     return {name: hashlib.sha256(json.dumps(value).encode()).digest() for name, value in values.items()}
 
 
 def of_all(seen: Rows, shards: Sequence[Shard] | None, ranks: Ranks | None) -> str:
-    """Return the digest of all rows, or of the digests of all shards, each taken by the rank that computes it.
+    """Return the digest of all rows or, with shards, the digest of the shards' digests.
+
+    Each rank computes the digests of its own shards.
 
     Args:
         seen: the rows.
-        shards: of them; None is one.
-        ranks: None where this process is alone.
+        shards: the shards of the rows; None if they are not split.
+        ranks: the ranks; None if this process is alone.
     """
     if shards is None:
         return digest(seen)

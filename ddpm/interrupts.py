@@ -1,4 +1,4 @@
-"""Signals that wait for the end of an iteration."""
+"""Signals that take effect only at the end of an iteration."""
 
 import contextlib
 import signal
@@ -8,17 +8,17 @@ from types import FrameType
 
 
 class Interrupts:
-    """The signals that have come.
+    """The signals that were received.
 
     Attributes:
-        first: the number of the first of them, None before there is one.
+        first: number of the first signal; None before there is one.
     """
 
     def __init__(self) -> None:
         self.first: int | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Keep the first signal in mind; the second stops at once, with KeyboardInterrupt."""
+        """Remember the first signal; raise KeyboardInterrupt at the second."""
         if self.first is not None:
             raise KeyboardInterrupt
         self.first = number
@@ -26,9 +26,10 @@ class Interrupts:
 
 @contextlib.contextmanager
 def deferred(terminate: bool) -> Iterator[Interrupts]:
-    """Keep Ctrl-C, and with `terminate` SIGTERM, from stopping what is done meanwhile: who does it looks for them.
+    """Keep Ctrl-C, and with `terminate` also SIGTERM, from stopping the block, which must check for them itself.
 
-    A handler of the user's own stays. Python gives signals to the main thread alone, so others have nothing to defer.
+    A handler that the user has set stays. Python gives signals only to the main thread, so other threads have nothing
+    to defer.
     """
     found = Interrupts()
     replaced = {signal.SIGINT: signal.default_int_handler} | ({signal.SIGTERM: signal.SIG_DFL} if terminate else {})

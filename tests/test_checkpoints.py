@@ -182,9 +182,9 @@ def test_a_checkpoint_is_no_model(path: Path) -> None:
 def test_bad_arguments_are_named(path: Path) -> None:
     with pytest.raises(ValueError, match="every must be from 1"):
         ddpm.Checkpoints(path, 0)
-    with pytest.raises(ValueError, match="every must be longer than no time"):
+    with pytest.raises(ValueError, match="every must be longer than 0 seconds"):
         ddpm.Checkpoints(path, timedelta())
-    with pytest.raises(TypeError, match=r"every must be a number of iterations, an int, or a timedelta; got 1\.5"):
+    with pytest.raises(TypeError, match=r"every must be an int \(iterations\) or a timedelta; got 1\.5"):
         ddpm.Checkpoints(path, 1.5)
     with pytest.raises(TypeError, match="path must be a str or a path; got 5"):
         ddpm.Checkpoints(5)

@@ -157,7 +157,7 @@ def test_numbers_that_float32_cannot_tell_apart_are_warned_of(
     pd.DataFrame(x, columns=["fine", "far"]).to_csv(tmp_path / "x.csv", index=False)
     run("train", tmp_path / "x.csv", "--out", tmp_path / "m.safetensors", *SHORT)
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"ddpm: warning: column far has 1000 different numbers, in float32 only \d+", line)
+    assert re.fullmatch(r"ddpm: warning: column far has 1000 different numbers, but in float32 only \d+", line)
 
 
 def test_columns_without_names_are_counted_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,7 +252,7 @@ def test_evaluate_says_what_is_wrong_before_it_begins(
     flowers.assign(kind="oak").to_csv(tmp_path / "oak.csv", index=False)
     flowers.drop(columns="petals").to_csv(tmp_path / "less.csv", index=False)
     for data, options, said in (
-        ("oak.csv", [], "oak.csv: y must hold classes of fit, rose, tulip; got oak"),
+        ("oak.csv", [], "oak.csv: y must hold classes seen in fit, rose, tulip; got oak"),
         ("less.csv", [], "less.csv: has no column 'petals'; its columns are length, cm, kind, wild, weight"),
         ("x.csv", ["--seed", "-1"], "seed must be from 0 to 4294967295; got -1"),
         ("x.csv", ["--out", str(tmp_path / "x.csv")], "x.csv: File exists"),

@@ -217,7 +217,9 @@ def test_on_a_device_finite_weights_are_kept(begin: int, bad: int, kept: int, mo
         return loss
 
     monkeypatch.setattr(model, "backward", breaks)
-    with pytest.raises(FloatingPointError, match=f"not finite after .*; kept are those after {begin + kept}$"):
+    with pytest.raises(
+        FloatingPointError, match=f"not finite after .*; they were restored to iteration {begin + kept}$"
+    ):
         on_device(model, x0, bad + 1)
     assert model.iteration == begin + kept
     assert_same_weights(model, good)
@@ -231,6 +233,6 @@ def test_a_state_dict_knows_its_schedule_and_iteration() -> None:
     assert_same_weights(model, same)
     other = ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), seed=2), ddpm.Schedule.constant(20, 0.03))
     before = [p.clone() for p in other.parameters()]
-    with pytest.raises(ValueError, match="the state is of another schedule, T = 20, than that of this: Schedule"):
+    with pytest.raises(ValueError, match="the state has another schedule, T = 20, than this diffusion: Schedule"):
         other.load_state_dict(model.state_dict())
     assert all(map(torch.equal, other.parameters(), before))
