@@ -121,7 +121,7 @@ def claim(folder: Path, run: Run) -> None:
     """
     folder.mkdir(exist_ok=True)
     record = folder / RECORD
-    # before looking for the record: another process writes its record first, and then its files
+    # list the files before looking for the record: another process writes the record first, and then its files
     others = [name for name in os.listdir(folder) if not name.startswith(".")]
     if not record.exists():
         if others:

@@ -97,7 +97,7 @@ def train_with_other_arguments(folder: Path) -> None:
         ({"lr": 0.01 * (1 + rank)}, "lr must be the same on all ranks"),
         ({"seed": rank}, "seed must be the same on all ranks"),
         ({"shards": 1}, "shards must be at least 2, the number of ranks"),
-        ({"batch_size": 1}, "shards must be at least 2, the number of ranks, and a batch have as many rows"),
+        ({"batch_size": 1}, "shards must be at least 2, the number of ranks, and a batch must have as many rows"),
     ):
         with pytest.raises(ValueError, match=said):
             train(diffusion(), **own)
