@@ -29,7 +29,7 @@ class Loop:
         diffusion, recipe: see ddpm.train; already checked.
         seen, unseen: the rows for training and for validation; already checked.
         open_step: opens a context that gives the function for one step.
-        stop: tells when to pause; asked after each step.
+        stop: tells when to pause; asked after each step, or after a chunk of them on CUDA.
         bar: the progress bar.
     """
 

@@ -30,7 +30,7 @@ def wasserstein_by_column(samples: ArrayLike, data: ArrayLike) -> Array:
         The distances, [D] float64, in the units of the columns.
 
     Raises:
-        ValueError: bad rows.
+        ValueError: the rows are empty, not finite, or of different widths.
     """
     from scipy.stats import wasserstein_distance
 
@@ -88,7 +88,7 @@ def c2st(samples: ArrayLike, data: ArrayLike, *, random_state: int = 0) -> float
         random_state: the seed of the folds and of the classifier.
 
     Raises:
-        ValueError: bad rows, or too few.
+        ValueError: the rows are not finite, of different widths, or too few.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -104,9 +104,10 @@ def c2st(samples: ArrayLike, data: ArrayLike, *, random_state: int = 0) -> float
 
 
 def coverage(samples: ArrayLike, data: ArrayLike, *, neighbors: int = 5) -> float:
-    """Return the share of data rows with a sample at most as far as their k-th nearest data row (Naeem 2020, Eq. 9).
+    """Return the share of data rows that have a sample nearby (Naeem 2020, Eq. 9).
 
-    Samples from the distribution of the data, as many as there are data rows, cover about 1 - 1/2^k of the rows.
+    Nearby means at most as far as the k-th nearest other data row. Samples from the distribution of the data, as
+    many as there are data rows, cover about 1 - 1/2^k of the rows.
 
     Args:
         samples: [N, D], finite.
@@ -139,7 +140,7 @@ def nearest_row(rows: ArrayLike, train: ArrayLike, *, metric: str = "cityblock")
         The distances, [N] float64.
 
     Raises:
-        ValueError: bad rows, or an unknown metric.
+        ValueError: the rows are empty, not finite, or of different widths, or the metric is unknown.
     """
     from sklearn.neighbors import NearestNeighbors
 

@@ -19,7 +19,7 @@ TENSORS = (nn.Parameter, Tensor)  # not a subclass, which may compute anything
 
 
 class GaussianMLP(nn.Module):
-    """The mean and the standard deviation of p(x_{t-1} | x_t), a Gaussian, from two multilayer perceptrons.
+    """Two multilayer perceptrons for p(x_{t-1} | x_t) = N(mean(x_t, t), std(x_t, t)^2).
 
     The defaults are the tutorial's. The initial weights are torch's usual ones. They are drawn with `seed`, not from
     the global generator.
@@ -94,10 +94,7 @@ class GaussianMLP(nn.Module):
             )
         self.register_buffer("tables", None if preconditioned is None else torch.stack(tables_of(preconditioned)))
         if preconditioned is not None:
-            for layer, bias in (
-                (self.mean[-1], 0.0),
-                (self.std[-2], math.log(math.e - 1)),
-            ):  # the softplus of this is 1
+            for layer, bias in ((self.mean[-1], 0.0), (self.std[-2], math.log(math.e - 1))):  # its softplus is 1
                 assert isinstance(layer, nn.Linear)
                 nn.init.zeros_(layer.weight)
                 nn.init.constant_(layer.bias, bias)

@@ -60,7 +60,8 @@ class HostAdamW:
         """Clip the gradients of an iteration and update the parameters.
 
         Raises:
-            FloatingPointError: a weight was not finite after the update, which was undone; names the iteration.
+            FloatingPointError: a weight was not finite after the update, so it was undone. The message names the
+                iteration.
         """
         if self.recipe.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.max_grad_norm)
@@ -72,7 +73,7 @@ class HostAdamW:
         """Undo the update that is made in this context if it leaves a weight that is not finite.
 
         Raises:
-            FloatingPointError: the update was undone; names the iteration.
+            FloatingPointError: the update was undone. The message names the iteration.
         """
         before = Snapshot(self.parameters, self.state)
         yield

@@ -107,7 +107,7 @@ def same(ranks: Ranks, digests: dict[str, bytes], device: torch.device) -> None:
     """Check that every rank has the same digests, of 32 bytes each.
 
     Raises:
-        RanksDiffer: a digest differs; names the first that does, and the rank.
+        RanksDiffer: a digest differs. The message names the first that does, and the rank.
     """
     own = torch.tensor([list(digest) for digest in digests.values()], dtype=torch.uint8, device=device)
     differs = (ranks.gather(own) != own).flatten(2).any(2)

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 KINDS = ("array", "frame", "tensor")
 DECIMALS = 6  # at most; a column that needs more is not rounded
-LOOKED_AT = 100_000  # about so many rows are searched for numbers that float32 cannot tell apart
+LOOKED_AT = 100_000  # about this many rows are searched for numbers that float32 cannot tell apart
 
 
 @dataclass(frozen=True)

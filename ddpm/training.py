@@ -66,9 +66,9 @@ def train(
             all rows.
         draws: see Diffusion.loss.
         closed_form: see Diffusion.loss.
-        warmup_steps: the learning rate rises linearly from 0 over so many iterations, counted from the first iteration
-            of the model.
-        cosine_steps: the learning rate falls to 0 by half a cosine over so many iterations, counted from the first
+        warmup_steps: the learning rate rises linearly from 0 over this many iterations, counted from the first
+            iteration of the model.
+        cosine_steps: the learning rate falls to 0 by half a cosine over this many iterations, counted from the first
             iteration of the model. With None it does not fall.
         max_grad_norm: if the Euclidean norm of the gradient of all parameters is larger, the gradient is scaled down to
             it. With None it is not.
@@ -92,9 +92,9 @@ def train(
     from torch's generator, which is seeded from the noise stream for each iteration and restored after it.
 
     If torch.distributed has a default group, each of its processes calls this with the same arguments, and reads only
-    the rows of its own shards. A shard is a run of consecutive rows, and every batch has its share of each shard. A rank
-    computes every size-th shard. The ranks exchange their gradients, add them in one fixed order, and take the same
-    step. So the weights are the same bits on any number of ranks with one kind of hardware and one thread each.
+    the rows of its own shards. A shard is a run of consecutive rows, and every batch has its share of each shard. A
+    rank computes every size-th shard. The ranks exchange their gradients, add them in one fixed order, and take the
+    same step. So the weights are the same bits on any number of ranks with one kind of hardware and one thread each.
 
     Ctrl-C ends training after the current iteration. A second Ctrl-C ends it at once. See Checkpoints for more.
 
@@ -107,10 +107,11 @@ def train(
 
     Raises:
         TypeError, ValueError: a bad argument.
-        FloatingPointError: the loss, or a weight after an update, is not finite; names the iteration. The weights are
-            those before it. In the tutorial's training on CUDA, they can be those of up to 200 iterations before it.
+        FloatingPointError: the loss, or a weight after an update, is not finite. The message names the iteration.
+            The weights are those before it. In the tutorial's training on CUDA, they can be those of up to 200
+            iterations before it.
         KeyboardInterrupt: Ctrl-C, after a complete iteration. With checkpoints it is a TrainingInterrupted.
-        RankLost: another process of the group has ended or no longer responds; names it.
+        RankLost: another process of the group has ended or no longer responds. The message names it.
     """
     steps = arguments.integer("steps", steps, 0, 2**32 - 1)
     recipe = Recipe(
