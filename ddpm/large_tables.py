@@ -1,4 +1,7 @@
-"""Tables larger than memory: read in parts, twice, and scaled into a file from which training takes its rows."""
+"""Fit a model to a table that is larger than memory.
+
+The table is read in parts, twice. The second time, its rows are scaled and written to a temporary file for training.
+"""
 
 import contextlib
 import dataclasses
@@ -23,23 +26,24 @@ from ddpm.shards import Shard, shards_of_rank
 from ddpm.table_files import Parts
 from ddpm.tables import Array, Table, as_array
 
-SAMPLE, NUMBERS = 2**18, 2**24  # rows that the transform of the columns is learnt from, about, and numbers at most
+SAMPLE, NUMBERS = 2**18, 2**24  # the transform is fitted to about this many rows, or to fewer with this many numbers
 
 
 def fit(model: DDPM, parts: Parts, checkpoints: Checkpoints | None = None) -> DDPM:
-    """Fit a model to a table that is read in parts, as `model.fit` does to one in memory.
+    """Fit a model to a table that is read in parts, as `model.fit` fits one in memory.
 
-    Ranges, decimals and classes are those of all rows. The transform is learnt from some 260,000 of them, drawn at
-    random; a table of as many columns is scaled into a temporary file, of four bytes a number, that is gone at the end.
+    Ranges, decimals and classes are those of all rows. The transform is fitted to about 260,000 rows, drawn at random,
+    or to fewer if there are more than 64 columns. The scaled rows and their classes go to a temporary file, four bytes
+    a number, which is deleted at the end.
 
     Args:
-        model: not yet fitted, or to be fitted anew.
-        parts: of the table, and of its classes where it has a target.
+        model: the model. An earlier fit is replaced.
+        parts: the table, and its classes if it has a target column.
         checkpoints: see ddpm.train.
 
     Raises:
-        ValueError: as `model.fit`; or the model holds out rows for validation.
-        OSError: too little room for the temporary file.
+        ValueError: as for `model.fit`, or the model holds out rows for validation.
+        OSError: there is not enough disk space for the temporary file.
     """
     if model.validation_fraction:
         raise ValueError("validation_fraction must be 0 for a table that is read in parts")
@@ -58,7 +62,7 @@ def _fit(model: DDPM, parts: Parts, checkpoints: Checkpoints | None) -> None:
     fitting.fit_transform(model, x, defaults)
     for place in np.flatnonzero(varies & model.transform_.constant):
         name = (model._table.names or range(len(varies)))[place]
-        warnings.warn(f"column {name} varies in so few rows that it is taken for a constant", stacklevel=2)
+        warnings.warn(f"column {name} varies in so few rows that it is treated as constant", stacklevel=2)
     classes = 0 if parts.columns.target is None else len(model.classes_)
     shards = shards_of_rank(parts.rows, fitting.batch_size_of(model, defaults, parts.rows))
     with _file(parts.rows, (model.transform_.dim, classes)) as (z, condition):
@@ -77,7 +81,7 @@ def _fit(model: DDPM, parts: Parts, checkpoints: Checkpoints | None) -> None:
 
 
 def _look(model: DDPM, parts: Parts, seed: int) -> Any:
-    """Learn the ranges, the decimals and the classes of all rows; return some rows, drawn at random."""
+    """Learn the ranges, the decimals and the classes of all rows. Return some rows, drawn at random."""
     drawn, low, high = [], [], []
     tables: list[Table] = []
     classes: dict[Any, int] = {}
@@ -108,12 +112,15 @@ def _look(model: DDPM, parts: Parts, seed: int) -> Any:
 
 
 def _is_ours(rows: slice, shards: Sequence[Shard] | None) -> bool:
-    """Whether this process trains on some of the rows; None is all. What others train on takes no room in the file."""
+    """Return whether this process trains on some of the rows; it trains on all if `shards` is None.
+
+    Rows of other processes are not written, so they take no space in the file.
+    """
     return shards is None or any(of.rows.start < rows.stop and rows.start < of.rows.stop for of in shards)
 
 
 def _decimals(tables: Sequence[Table]) -> tuple[int | None, ...]:
-    """The decimals with which the columns of all parts are written."""
+    """Return the decimals of each column over all parts; None if a part has None."""
     columns = zip(*(table.decimals for table in tables), strict=True)
     return tuple(
         None if any(of is None for of in column) else max(of for of in column if of is not None) for column in columns
@@ -121,7 +128,7 @@ def _decimals(tables: Sequence[Table]) -> tuple[int | None, ...]:
 
 
 def _read(parts: Parts, what: str, progress: bool) -> Iterator[tuple[Any, Any]]:
-    """The parts, each with its classes or None."""
+    """Yield each part with its classes, or with None."""
     with progress_bar(parts.rows, what, "row", progress) as bar:
         for x, y in parts.read():
             yield x, y
@@ -130,7 +137,7 @@ def _read(parts: Parts, what: str, progress: bool) -> Iterator[tuple[Any, Any]]:
 
 @contextlib.contextmanager
 def _file(rows: int, widths: Sequence[int]) -> Iterator[list[Array]]:
-    """Arrays [rows, width] of float32 for each width, in a temporary file."""
+    """Yield a float32 array [rows, width] for each width, in one temporary file."""
     needed, folder = 4 * rows * sum(widths), tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if needed > free:

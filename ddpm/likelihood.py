@@ -1,4 +1,4 @@
-"""The log-likelihood of each row: a lower bound, tighter by importance weighting (Burda 2016, Eq. 8)."""
+"""The log-likelihood of each row: a lower bound that importance weighting tightens (Burda 2016, Eq. 8)."""
 
 import copy
 import math
@@ -12,26 +12,30 @@ from kernels.constants import SCORE, STREAM_SHIFT
 from kernels.networks import check_condition
 from kernels.reference.noise import MASK, box_muller, key_of, philox
 
-ROWS = 2**14  # that the network is called on
+ROWS = 2**14  # in one call of the network
 
 
 def log_likelihood(
     diffusion: Diffusion, x0: Tensor, *, samples: int = 1, seed: int = 0, condition: Tensor | None = None
 ) -> Tensor:
-    """Estimate log p(x_0) of every row, [N] float64 on the CPU, in nats.
+    """Estimate log p(x_0) of every row, in nats.
 
-    The logarithm of the mean over `samples` trajectories of p(x_0 ... x_T) / q(x_1 ... x_T | x_0). With one, it is on
-    average the negative bound of the row, which is not divided by D (T + 1); with more it comes closer to log p from
-    below. All in float64, by the network itself.
+    The estimate is the logarithm of the mean of p(x_0 ... x_T) / q(x_1 ... x_T | x_0) over `samples` trajectories. With
+    one trajectory, it is on average the negative bound of the row, not divided by D (T + 1). More trajectories bring it
+    closer to log p from below. The network itself is called, in float64 on the CPU.
 
-    The noise of a row depends on the seed and on its numbers alone, so that its estimate does not depend on the rows
-    beside it.
+    The noise of a row depends only on the seed and on the numbers in the row. So its estimate does not depend on the
+    other rows.
 
     Args:
-        x0: [N, D], a floating dtype, finite.
-        samples: trajectories of each row.
-        seed: of the noise.
-        condition: [N, C], for a network that is conditioned.
+        diffusion: the model.
+        x0: the rows, [N, D], of a floating dtype, finite.
+        samples: the number of trajectories of each row.
+        seed: the seed of the noise.
+        condition: [N, C], if the network is conditioned.
+
+    Returns:
+        The estimates, [N] float64 on the CPU.
 
     Raises:
         TypeError, ValueError: a bad argument.
@@ -53,10 +57,10 @@ def log_likelihood(
 def in_float64(
     diffusion: Diffusion, x0: Tensor, condition: Tensor | None
 ) -> tuple[torch.nn.Module, Tensor, tuple[Tensor, ...]]:
-    """Return a copy of the network to evaluate, the rows and what else it takes, in float64 on the CPU.
+    """Return a copy of the network in evaluation mode, the rows, and the condition in a tuple: float64, on the CPU.
 
     Raises:
-        TypeError, ValueError: rows or a condition that the network cannot take.
+        TypeError, ValueError: the rows or the condition do not fit the network.
     """
     diffusion.check_points("x0", x0)
     arguments.points("x0", x0)
@@ -67,9 +71,9 @@ def in_float64(
 
 
 def content_index(x0: Tensor) -> Tensor:
-    """Return an index of 32 bits for each row, [N] int64, from the bits of its numbers in float32."""
+    """Return a 32-bit index of each row, [N] int64, computed from the bits of its numbers in float32."""
     index = torch.zeros(len(x0), dtype=torch.int64)
-    for column in (x0.detach().cpu().float() + 0.0).T:  # -0 is 0
+    for column in (x0.detach().cpu().float() + 0.0).T:  # turns -0 into 0
         index, *_ = philox((index, column.contiguous().view(torch.int32).long() & MASK, 0 * index, 0 * index), (0, 0))
     return index
 
@@ -77,7 +81,7 @@ def content_index(x0: Tensor) -> Tensor:
 def _log_weight(
     network: torch.nn.Module, x0: Tensor, betas: Tensor, index: Tensor, seed: int, sample: int, given: list[Tensor]
 ) -> Tensor:
-    """log p(x_0 ... x_T) - log q(x_1 ... x_T | x_0) of one trajectory of each row, [N]."""
+    """Return log p(x_0 ... x_T) - log q(x_1 ... x_T | x_0) for one trajectory of each row, [N]."""
     steps, x = len(betas), x0
     weight = torch.zeros(len(x0), dtype=torch.float64)
     normals = Tensor()
@@ -87,14 +91,14 @@ def _log_weight(
         previous, beta, eps = x, betas[t - 1], normals[(t - 1) % 4]
         x = torch.sqrt(1 - beta) * previous + torch.sqrt(beta) * eps
         mean, std = network(x, torch.full((len(x), 1), t / (steps + 1), dtype=torch.float64), *given)
-        # the constants of both Gaussians are the same
+        # the constants of the two Gaussians cancel
         log_p = -0.5 * ((previous - mean) / std).square() - torch.log(std)
         weight += (log_p + 0.5 * eps.square() + 0.5 * torch.log(beta)).sum(1)
     return weight - 0.5 * (x.square() + math.log(2 * math.pi)).sum(1)
 
 
 def _normals(index: Tensor, dim: int, group: int, seed: int, sample: int) -> Tensor:
-    """The normals of four steps, [4, N, D] float64."""
+    """Return the normals of four steps, [4, N, D] float64."""
     dimension = (SCORE << STREAM_SHIFT) + torch.arange(dim)
     counter = torch.broadcast_tensors(index.unsqueeze(1), torch.tensor(group), torch.tensor(sample), dimension)
     c0, c1, c2, c3 = counter

@@ -1,4 +1,4 @@
-"""The loops of training: steps one after the other, the looks at a validation set, and the averages of the weights."""
+"""The training loops: steps, validation, and averages of the weights."""
 
 import math
 from collections.abc import Callable
@@ -23,13 +23,14 @@ from kernels import arguments, backends
 
 @dataclass(frozen=True)
 class Loop:
-    """A model, its data and its recipe, and when to pause.
+    """The training of a model on its data, with a recipe.
 
     Attributes:
-        diffusion, seen, unseen, recipe: checked; see ddpm.train.
-        open_step: gives what takes a step, for a while.
-        stop: looked at after each step.
-        bar: of progress.
+        diffusion, recipe: see ddpm.train; already checked.
+        seen, unseen: the rows for training and for validation; already checked.
+        open_step: opens a context that gives the function for one step.
+        stop: tells when to pause; asked after each step, or after a chunk of them on CUDA.
+        bar: the progress bar.
     """
 
     diffusion: Diffusion
@@ -41,13 +42,13 @@ class Loop:
     bar: tqdm
 
     def as_the_tutorial(self, steps: int) -> TrainingResult:
-        """Take steps, or fewer where told to stop, without anything beside them."""
+        """Take `steps` steps, or fewer if told to stop, without averages and validation."""
         diffusion, recipe, x0 = self.diffusion, self.recipe, self.seen.x0
         if not x0.is_cuda:
             with self.open_step() as step:
                 return TrainingResult(self._on_host(step, steps), {})
         arguments.finite("x0", x0)
-        # a backend that waits for the device within a call cannot be part of a graph
+        # a backend whose calls wait for the device cannot be recorded in a graph
         in_graphs = backends.get(diffusion.backend).in_cuda_graphs
         with device_adamw(diffusion, recipe) as optimizer, on_side_stream(x0.device):
             record = capture if in_graphs else (lambda step: step)
@@ -55,7 +56,7 @@ class Loop:
         return TrainingResult(losses, {})
 
     def on_tables(self, steps: int) -> TrainingResult:
-        """Take steps, or fewer where told to stop, with averages and looks at the validation set."""
+        """Take `steps` steps, or fewer if told to stop, with averages of the weights and validation."""
         diffusion, recipe, unseen = self.diffusion, self.recipe, self.unseen
         averages = Averages(diffusion.kept, diffusion.network, recipe.ema_decay, unseen is not None)
         validated: dict[int, float] = {}
@@ -69,7 +70,7 @@ class Loop:
                     condition=unseen.condition,
                 ).item()
 
-        # of this validation set, which may be another than that of earlier training
+        # compute it anew: earlier training may have had another validation set
         diffusion.best_loss = validation_loss(BEST) if BEST in averages.kept else None
 
         def validate() -> None:
@@ -94,7 +95,7 @@ class Loop:
         return TrainingResult(losses, validated)
 
     def _on_host(self, step: Step, steps: int, after: Callable[[], None] = lambda: None) -> Tensor:
-        """Take steps, each with its iteration, and return the losses; `after` is called after each."""
+        """Take steps, call `after` after each, and return the losses."""
         losses: list[float] = []
         while len(losses) < steps:
             value = step(arguments.integer("iteration", self.diffusion.iteration, 0, 2**32 - 1))

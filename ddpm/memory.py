@@ -1,4 +1,4 @@
-"""Memory that the system has left."""
+"""The memory that the system has left."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ MEMINFO = Path("/proc/meminfo")
 
 
 def available() -> int | None:
-    """Return how many bytes can be taken before the system swaps; None where it does not say."""
+    """Return how many bytes can be allocated before the system swaps; None if it does not say."""
     try:
         found = re.search(r"^MemAvailable:\s+(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
     except OSError:

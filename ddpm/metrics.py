@@ -1,7 +1,7 @@
-"""How near the samples of a model are to data: distances, a classifier's accuracy and coverage.
+"""How close the samples of a model are to data: distances, a classifier's accuracy, and coverage.
 
-All take rows [N, D] of numbers; the distances are in the unit of the columns, so scale these first. Each has a floor
-that is not 0: compare with what fresh data scores (see `evaluate`).
+All functions take rows of numbers, [N, D]. Distances are in the unit of the columns, so scale the columns first. Even
+perfect samples do not score 0: compare with the score of fresh data (see `ddpm.evaluate`).
 """
 
 from typing import Any
@@ -13,12 +13,25 @@ from kernels import arguments
 
 Array = NDArray[np.float64]
 
-FOLDS = 5  # of the cross-validation of a classifier
-ROWS = 5000  # of each side that the exact distance looks at: it takes N^2 numbers, and more than N^2 time
+FOLDS = 5  # of the classifier's cross-validation
+ROWS = 5000  # of each side in the exact distance, which needs N^2 numbers and more than N^2 time
 
 
 def wasserstein_by_column(samples: ArrayLike, data: ArrayLike) -> Array:
-    """The Wasserstein-1 distance of each column, [D]: how far the mass of one histogram moves to become the other."""
+    """Return the Wasserstein-1 distance of each column.
+
+    It is the mean distance that the mass of one histogram has to move to become the other.
+
+    Args:
+        samples: [N, D], finite.
+        data: [M, D], finite.
+
+    Returns:
+        The distances, [D] float64, in the units of the columns.
+
+    Raises:
+        ValueError: the rows are empty, not finite, or of different widths.
+    """
     from scipy.stats import wasserstein_distance
 
     a, b = _rows(samples, data)
@@ -26,7 +39,18 @@ def wasserstein_by_column(samples: ArrayLike, data: ArrayLike) -> Array:
 
 
 def sliced_wasserstein(samples: ArrayLike, data: ArrayLike, *, projections: int = 500, random_state: int = 0) -> float:
-    """The mean Wasserstein-1 distance of the projections on random directions (Bonneel 2015)."""
+    """Return the mean Wasserstein-1 distance of the rows projected on random directions (Bonneel 2015).
+
+    Args:
+        samples: [N, D], finite.
+        data: [M, D], finite.
+        projections: the number of directions.
+        random_state: the seed of the directions.
+
+    Raises:
+        TypeError, ValueError: a bad argument.
+        ImportError: POT is not installed.
+    """
     ot = _optimal_transport()
     projections = arguments.integer("projections", projections, 1, 2**24)
     a, b = _rows(samples, data)
@@ -34,10 +58,17 @@ def sliced_wasserstein(samples: ArrayLike, data: ArrayLike, *, projections: int 
 
 
 def wasserstein(samples: ArrayLike, data: ArrayLike, *, metric: str = "euclidean", rows: int = ROWS) -> float:
-    """The exact Wasserstein-1 distance of two sets of rows, of the first `rows` of each.
+    """Return the exact Wasserstein-1 distance between two sets of rows.
 
     Args:
-        metric: between two rows, a name that scipy.spatial.distance.cdist knows, as "cityblock".
+        samples: [N, D], finite.
+        data: [M, D], finite.
+        metric: the distance between two rows, a name that scipy.spatial.distance.cdist knows, such as "cityblock".
+        rows: only the first `rows` rows of each set are used.
+
+    Raises:
+        TypeError, ValueError: a bad argument.
+        ImportError: POT is not installed.
     """
     ot = _optimal_transport()
     a, b = (side[: arguments.integer("rows", rows, 1, 2**24)] for side in _rows(samples, data))
@@ -46,10 +77,18 @@ def wasserstein(samples: ArrayLike, data: ArrayLike, *, metric: str = "euclidean
 
 
 def c2st(samples: ArrayLike, data: ArrayLike, *, random_state: int = 0) -> float:
-    """The accuracy of a classifier that tells samples from data, cross-validated (Lopez-Paz and Oquab 2017).
+    """Return the cross-validated accuracy of a classifier that tells samples from data (Lopez-Paz and Oquab 2017).
 
-    0.5 where nothing tells them apart, 1 where everything does. The classifier is scikit-learn's gradient boosting; the
-    larger side is cut to the size of the smaller.
+    It is 0.5 if the classifier cannot tell them apart, and 1 if it always can. The classifier is scikit-learn's
+    gradient boosting. The larger set is cut to the size of the smaller.
+
+    Args:
+        samples: [N, D], finite, at least 5 rows.
+        data: [M, D], finite, at least 5 rows.
+        random_state: the seed of the folds and of the classifier.
+
+    Raises:
+        ValueError: the rows are not finite, of different widths, or too few.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -65,9 +104,18 @@ def c2st(samples: ArrayLike, data: ArrayLike, *, random_state: int = 0) -> float
 
 
 def coverage(samples: ArrayLike, data: ArrayLike, *, neighbors: int = 5) -> float:
-    """The share of data rows that have a sample nearer than their k-th nearest data row (Naeem 2020, Eq. 9).
+    """Return the share of data rows that have a sample nearby (Naeem 2020, Eq. 9).
 
-    As many samples as rows of the data, of the same distribution, cover 1 - 1/2^k of them.
+    Nearby means at most as far as the k-th nearest other data row. Samples from the distribution of the data, as
+    many as there are data rows, cover about 1 - 1/2^k of the rows.
+
+    Args:
+        samples: [N, D], finite.
+        data: [M, D], finite, at least 2 rows.
+        neighbors: k, from 1 to M - 1.
+
+    Raises:
+        TypeError, ValueError: a bad argument.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -75,13 +123,25 @@ def coverage(samples: ArrayLike, data: ArrayLike, *, neighbors: int = 5) -> floa
     if len(b) < 2:
         raise ValueError(f"data must have at least 2 rows; got {len(b)}")
     neighbors = arguments.integer("neighbors", neighbors, 1, len(b) - 1)
-    radius = NearestNeighbors(n_neighbors=neighbors + 1).fit(b).kneighbors(b)[0][:, -1]  # itself is the first
+    radius = NearestNeighbors(n_neighbors=neighbors + 1).fit(b).kneighbors(b)[0][:, -1]  # the nearest is the row itself
     nearest = NearestNeighbors(n_neighbors=1).fit(a).kneighbors(b)[0][:, 0]
     return float((nearest <= radius).mean())
 
 
 def nearest_row(rows: ArrayLike, train: ArrayLike, *, metric: str = "cityblock") -> Array:
-    """The distance of each row to the nearest training row, [N]: samples that copy the training set have 0."""
+    """Return the distance of each row to the nearest training row; it is 0 for a copy of a training row.
+
+    Args:
+        rows: [N, D], finite.
+        train: [M, D], finite.
+        metric: the distance between two rows, a name that scikit-learn's NearestNeighbors knows.
+
+    Returns:
+        The distances, [N] float64.
+
+    Raises:
+        ValueError: the rows are empty, not finite, or of different widths, or the metric is unknown.
+    """
     from sklearn.neighbors import NearestNeighbors
 
     a, b = _rows(rows, train)
@@ -90,9 +150,16 @@ def nearest_row(rows: ArrayLike, train: ArrayLike, *, metric: str = "cityblock")
 
 
 def gaussian_mixture(x: ArrayLike, *, random_state: int = 0) -> Any:
-    """scikit-learn's mixture of Gaussians with the least BIC, fitted to rows: what a model should beat.
+    """Fit mixtures of Gaussians to rows and return the one with the lowest BIC: a baseline that a model should beat.
 
-    Up to 20 Gaussians where there are 1000 rows or more, up to 3 where there are fewer.
+    A mixture has up to 20 Gaussians if there are 1000 rows or more, and up to 3 if there are fewer.
+
+    Args:
+        x: the rows, [N, D].
+        random_state: the seed of the fits.
+
+    Returns:
+        A fitted sklearn.mixture.GaussianMixture.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -125,5 +192,7 @@ def _rows(samples: ArrayLike, data: ArrayLike) -> tuple[Array, Array]:
             raise ValueError(f"{name} must be finite; row {int(np.argwhere(~np.isfinite(x))[0, 0])} is not")
         found.append(x)
     if found[0].shape[1] != found[1].shape[1]:
-        raise ValueError(f"samples has {found[0].shape[1]} columns, but data {found[1].shape[1]}")
+        raise ValueError(
+            f"samples and data must have the same number of columns; got {found[0].shape[1]} and {found[1].shape[1]}"
+        )
     return found[0], found[1]

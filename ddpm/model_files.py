@@ -1,4 +1,4 @@
-"""Model files of either kind: of a table (ddpm.DDPM), or of points as they are (ddpm.Diffusion)."""
+"""Model files of both kinds: models of tables (ddpm.DDPM) and of plain points (ddpm.Diffusion)."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 def load(path: str | os.PathLike[str], backend: str | None = None) -> Any:
-    """Read a ddpm.DDPM, or a ddpm.Diffusion on the device that the backend is for.
+    """Read a ddpm.DDPM or a ddpm.Diffusion from a file; a Diffusion moves to the device that the backend is for.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or none of ours.
-        ImportError: it is of a table, and scikit-learn is not installed.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a model of this library.
+        ImportError: the model is of a table, and scikit-learn is not installed.
     """
     diffusion, parts = checkpoint.load_with_parts(path, backend)
     if checkpoint.TABLE in parts:
@@ -31,17 +32,17 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Any:
 
 
 def sample(model: Any, count: int, first: int = 0, seed: int = 0) -> Any:
-    """Return rows first ... first + count - 1 of a model, with the columns of the file that it was trained on.
+    """Return samples first ... first + count - 1 of a model, with the columns of the file that it was trained on.
 
-    An array [count, D], or a DataFrame where that had names or classes.
+    They are an array [count, D], or a DataFrame if that file had column names or classes.
 
     Raises:
-        ValueError: they are not finite, or first + count is above 2^48.
+        ValueError: the samples are not finite, or first + count is above 2^48.
     """
     if isinstance(model, Diffusion):
         points = model.sample(count, seed=seed, first=first).detach().cpu().numpy()
         if not np.isfinite(points).all():
-            raise ValueError("the samples are not finite: the weights of the model are not, or are too large")
+            raise ValueError("the samples are not finite: the weights of the model are not finite, or too large")
         return points
     drawn = model.sample(count, first=first, random_state=seed)
     if not isinstance(drawn, tuple):
@@ -58,7 +59,10 @@ def sample(model: Any, count: int, first: int = 0, seed: int = 0) -> Any:
 
 
 def columns_of(model: "DDPM") -> Columns:
-    """Return the columns of the file that a model was trained on; of one that was not, its columns and then a class."""
+    """Return the columns of the file that a model was trained on.
+
+    For a model that was not trained on a file, return the columns of its data, then a class column if it has classes.
+    """
     found: Columns | None = getattr(model, "columns_", None)
     if found is not None:
         return found

@@ -1,4 +1,4 @@
-"""The tutorial's pair of networks, and what makes it learn more than the tutorial's data."""
+"""The tutorial's pair of networks, with options for data that is harder to learn."""
 
 import math
 from collections.abc import Iterable
@@ -15,36 +15,39 @@ from kernels.networks import Layer, MLPPair, StepTables, gaussian, input_width, 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 NAMES = {kind: name for name, kind in ACTIVATIONS.items()}
-TENSORS = (nn.Parameter, Tensor)  # no subclass, whose products could be anything
+TENSORS = (nn.Parameter, Tensor)  # not a subclass, which may compute anything
 
 
 class GaussianMLP(nn.Module):
-    """p(x_{t-1} | x_t) = N(mean(x_t, t), std(x_t, t)^2) from two multilayer perceptrons.
+    """Two multilayer perceptrons for p(x_{t-1} | x_t) = N(mean(x_t, t), std(x_t, t)^2).
 
-    The default is the tutorial's. The initial weights are torch's usual ones, drawn with `seed` and not from the global
-    generator.
+    The defaults are the tutorial's. The initial weights are torch's usual ones. They are drawn with `seed`, not from
+    the global generator.
 
     Args:
-        dim: D.
-        hidden: the widths of the hidden layers; a single width is one layer.
+        dim: D, the number of columns of x.
+        hidden: the widths of the hidden layers; a single int is one layer.
         activation: "relu", "silu" or "tanh", after every hidden layer.
-        features: frequencies w of Fourier features (Tancik 2020): sin(w x) and cos(w x) of every column are inputs
-            beside x and the time. (2, 4, 8, 16) suits columns of standard deviation 1 with sharp edges; at most 1000.
-        preconditioned: the schedule for which the network learns only the departure from a reversed forward process:
-            mean = sqrt(1 - beta_t) x_t + sqrt(beta_t) f and std = sqrt(beta_t) g, with f = 0 and g = 1 at the start,
-            which is exact for data N(0, 1); the time is then a quarter of the log-SNR. None is the tutorial's: f, g and
-            t / (T + 1) themselves.
-        shared: whether mean and std share their hidden layers, which takes half of the time.
-        condition_dim: how many numbers the network is conditioned on, besides x and the time.
+        features: frequencies w of Fourier features (Tancik 2020), from -1000 to 1000. For each w, sin(w x) and cos(w x)
+            of every column are inputs beside x and the time. (2, 4, 8, 16) suits columns of standard deviation 1 with
+            sharp edges.
+        preconditioned: a schedule, or None as in the tutorial. With a schedule, mean = sqrt(1 - beta_t) x_t +
+            sqrt(beta_t) f and std = sqrt(beta_t) g, where f and g are the outputs of the perceptrons. So the network
+            learns only the difference from the reversed forward process. At the start f = 0 and g = 1, which is exact
+            for data from N(0, 1). The time input is a quarter of the log-SNR. With None, mean = f, std = g, and the
+            time input is t / (T + 1).
+        shared: whether mean and std share their hidden layers, which halves the time.
+        condition_dim: C, how many numbers the network is conditioned on, besides x and the time.
         dropout: the share of hidden units that are left out at random in training mode (Srivastava 2014). A new
-            network is then in evaluation mode; ddpm.train puts it into training mode for as long as it runs.
-        seed: of the initial weights.
+            network with dropout is in evaluation mode. ddpm.train puts it into training mode while it runs.
+        seed: the seed of the initial weights.
 
     Attributes:
-        trunk: the shared hidden layers, nn.Sequential; empty unless `shared`.
-        mean: Linear, activation, ..., Linear, nn.Sequential.
-        std: the same and Softplus; `forward` raises its value to 1e-6 at least, so that log std stays finite.
-        tables: [4, T], the rows of kernels.networks.StepTables, a buffer; None unless `preconditioned`.
+        trunk: nn.Sequential of the shared hidden layers; empty unless `shared`.
+        mean: nn.Sequential of Linear, activation, ..., Linear.
+        std: nn.Sequential of the same layers and Softplus. `forward` returns a std of at least 1e-6, so that log std
+            stays finite.
+        tables: a buffer [4, T] with the rows of kernels.networks.StepTables; None unless `preconditioned`.
 
     Raises:
         TypeError, ValueError: a bad argument.
@@ -83,7 +86,7 @@ class GaussianMLP(nn.Module):
         seed = arguments.integer("seed", seed, -(2**63), 2**64 - 1)
         widths = [input_width(self.dim, self.features, self.condition_dim), *self.hidden]
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the generators of GPUs too
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
             self.trunk = nn.Sequential(*self._hidden_layers(widths if shared else []))
             self.mean, self.std = (
                 nn.Sequential(*self._hidden_layers([] if shared else widths), nn.Linear(widths[-1], self.dim), *last)
@@ -91,7 +94,7 @@ class GaussianMLP(nn.Module):
             )
         self.register_buffer("tables", None if preconditioned is None else torch.stack(tables_of(preconditioned)))
         if preconditioned is not None:
-            for layer, bias in ((self.mean[-1], 0.0), (self.std[-2], math.log(math.e - 1))):  # softplus of it is 1
+            for layer, bias in ((self.mean[-1], 0.0), (self.std[-2], math.log(math.e - 1))):  # its softplus is 1
                 assert isinstance(layer, nn.Linear)
                 nn.init.zeros_(layer.weight)
                 nn.init.constant_(layer.bias, bias)
@@ -106,23 +109,32 @@ class GaussianMLP(nn.Module):
         return layers
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(x [B, D], t [B, 1] = t / (T + 1), condition [B, C]) -> (mean [B, D], std [B, D])."""
+        """Return the mean and the standard deviation of p(x_{t-1} | x_t).
+
+        Args:
+            x: the states x_t, [B, D].
+            t: the times t / (T + 1), [B, 1].
+            condition: [B, C], if the network is conditioned.
+
+        Returns:
+            The mean and the standard deviation, each [B, D].
+        """
         constants = None if self.tables is None else StepTables(*self.tables).at(t)
         h = self.trunk(inputs(x, self.features, condition, t if constants is None else constants.time))
         return gaussian(x, self.mean(h), self.std(h), constants)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Return what the constructor takes to make a network of the same layers; `preconditioned` is whether it is."""
+        """The constructor's arguments for a network with the same layers; `preconditioned` is only True or False."""
         names = ("dim", "hidden", "activation", "features", "shared", "condition_dim", "dropout")
         return {name: getattr(self, name) for name in names} | {"preconditioned": self.tables is not None}
 
     def as_mlp_pair(self) -> MLPPair | None:
-        """The same as a value that kernels can hold, or None where calling the module could do anything else.
+        """Return the network in the form that kernels can hold, or None if a call of the module may do anything else.
 
-        That is where a subclass has a `forward` of its own, where there are hooks, parametrizations or other layers
-        than those of the class, where dropout is at work, and where the networks have different activations. The class
-        may be changed in place at any time, so nothing of this is remembered.
+        It is None if a subclass has its own `forward`, if there are hooks, parametrizations or layers that the class
+        does not make, if dropout is active, or if the networks have different activations. All of these can change at
+        any time, so the result is not cached.
         """
         if type(self).forward is not FORWARDS[GaussianMLP] or _has_any_global_hook() or not is_plain(self):
             return None
@@ -137,19 +149,19 @@ class GaussianMLP(nn.Module):
         try:
             activation = next(iter(activations), "relu")
             pair = MLPPair(mean[0], std[0], activation, tables, trunk[0], self.features, self.condition_dim)
-        except (ValueError, TypeError):  # layers that torch may still broadcast
+        except (ValueError, TypeError):  # the layers do not fit together, but torch may broadcast them
             return None
         return pair if pair.dim == self.dim else None
 
 
 def tables_of(schedule: Schedule) -> StepTables:
-    """Return the constants of a network that is preconditioned for a schedule, float32."""
+    """Return the float32 constants of a network that is preconditioned for a schedule."""
     betas, alpha_bar = schedule.betas, schedule.alpha_bar
     skip, out = torch.sqrt(1 - betas), torch.sqrt(betas)
     return StepTables(*(table.float() for table in (skip, out, out, torch.logit(alpha_bar) / 4)))
 
 
-# as they are at import: classes too can be patched
+# the methods at import: a class can be patched later
 FORWARDS = {
     kind: kind.forward
     for kind in (
@@ -161,9 +173,9 @@ CALL, CALL_IMPL = nn.Module.__call__, nn.Module._call_impl
 
 
 def _layers(network: nn.Module, ends_in_softplus: bool = False) -> tuple[tuple[Layer, ...], set[str], bool] | None:
-    """The layers of Linear, activation, Linear ..., the activations, and whether it ends in Linear (and Softplus).
+    """Return the layers of Linear, activation, Linear ..., the activations, and whether Linear (and Softplus) is last.
 
-    None if `network` is anything else.
+    Return None if `network` is anything else.
     """
     if type(network) is not nn.Sequential or not is_plain(network):
         return None
@@ -196,7 +208,7 @@ def _layers(network: nn.Module, ends_in_softplus: bool = False) -> tuple[tuple[L
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Return whether a call of `module` is a call of its class's `forward`, as it was imported, and nothing else."""
+    """Return whether a call of `module` runs only the `forward` of its class, unchanged since import."""
     kind = type(module)
     own = (
         "forward" in module.__dict__

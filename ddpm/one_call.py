@@ -17,9 +17,10 @@ from kernels.training_step import AdamW, Steps, training_step
 
 @contextlib.contextmanager
 def one_call(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Callable[[int], float] | None]:
-    """Give what takes the step of an iteration and returns its loss; None where the backend has no such steps for it.
+    """Give a function that takes the step of an iteration and returns its loss.
 
-    At the end the model has the optimizer's state and the iteration: an interrupt may have come between an update and
+    Give None if the backend has no such step for the network. At the end the model gets the optimizer's state and the
+    iteration. The iteration follows from the number of updates, because an interrupt may come between an update and
     its count.
     """
     prepared, begin = _prepare(diffusion, seen, recipe), diffusion.iteration
@@ -38,7 +39,7 @@ def one_call(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Calla
 
 
 def pair_of_steps(diffusion: Diffusion, recipe: Recipe) -> networks.MLPPair | None:
-    """Return the network as the backend's own steps hold it, every parameter once; None where it has none for it."""
+    """Return the network as the backend's own steps hold it, every parameter once; None if there are no such steps."""
     pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
     if not backend.has("training_step"):
         return None
@@ -51,10 +52,9 @@ def pair_of_steps(diffusion: Diffusion, recipe: Recipe) -> networks.MLPPair | No
 
 
 def _prepare(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> tuple[Steps, dict[str, dict[str, Tensor]]] | None:
-    """Return the backend's own training step, where it has one and holds the network, and the state that it updates.
+    """Return the backend's own training step and the optimizer state that it updates; None if there is no such step.
 
-    The network is looked at only now. An optimizer of torch's is not made: its first one imports torch's compiler,
-    which takes a second.
+    torch's optimizer is not used: the first one that is made imports torch's compiler, which takes a second.
     """
     pair = pair_of_steps(diffusion, recipe)
     if pair is None:

@@ -1,4 +1,4 @@
-"""torch's AdamW, going on from the state that a model keeps."""
+"""torch's AdamW, which continues from the state that a model keeps."""
 
 import contextlib
 import math
@@ -14,9 +14,10 @@ from ddpm.recipe import Recipe
 
 
 class HostAdamW:
-    """torch's fused AdamW as a function: its class imports torch's compiler, which takes more than a second.
+    """torch's fused AdamW, called as a function.
 
-    The model has the state of the optimizer throughout.
+    torch's optimizer class is not used, because it imports torch's compiler, which takes more than a second. The model
+    holds the state of this optimizer at all times.
     """
 
     def __init__(self, diffusion: Diffusion, recipe: Recipe) -> None:
@@ -27,7 +28,7 @@ class HostAdamW:
         diffusion.optimizer_state = self.state
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         for p in self.parameters.values():
             p.grad = None
 
@@ -56,10 +57,11 @@ class HostAdamW:
         )
 
     def clip_and_step(self, iteration: int) -> None:
-        """Update the parameters by the clipped gradients of an iteration, or not at all.
+        """Clip the gradients of an iteration and update the parameters.
 
         Raises:
-            FloatingPointError: a weight is not finite after it; names the iteration.
+            FloatingPointError: a weight was not finite after the update, so it was undone. The message names the
+                iteration.
         """
         if self.recipe.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.max_grad_norm)
@@ -68,10 +70,10 @@ class HostAdamW:
 
     @contextlib.contextmanager
     def finite_or_undone(self, iteration: int) -> Iterator[None]:
-        """Undo the update that is made meanwhile where it leaves a weight that is not finite.
+        """Undo the update that is made in this context if it leaves a weight that is not finite.
 
         Raises:
-            FloatingPointError: names the iteration.
+            FloatingPointError: the update was undone. The message names the iteration.
         """
         before = Snapshot(self.parameters, self.state)
         yield
@@ -81,12 +83,12 @@ class HostAdamW:
 
 
 class Snapshot:
-    """Parameters and the state of their optimizer, as they are now.
+    """A copy of parameters and of the state of their optimizer.
 
-    The numbers are flat, in one tensor: a call that looks at all of them takes as long as one that looks at few.
+    All numbers are in one flat tensor, so that one call can check all of them.
 
     Args:
-        parameters, state: by the same keys; a parameter may have no state yet.
+        parameters, state: have the same keys; a parameter may have no state yet.
     """
 
     def __init__(self, parameters: Mapping[Any, Tensor], state: MutableMapping[Any, dict[str, Tensor]]) -> None:
@@ -97,11 +99,11 @@ class Snapshot:
         self.weights = sum(p.numel() for p in parameters.values())
 
     def is_finite(self) -> bool:
-        """Return whether all weights are."""
+        """Return whether all weights are finite."""
         return math.isfinite(float((0 * self.numbers[: self.weights]).sum()))
 
     def restore(self) -> None:
-        """Give them back, and forget the state of parameters that had none."""
+        """Write the numbers back, and delete the state of parameters that had none."""
         for tensor, part in zip(self.tensors, self.numbers.split([t.numel() for t in self.tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
         for key in self.state.keys() - set(self.known):
@@ -109,7 +111,7 @@ class Snapshot:
 
 
 def copied(state: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
-    """Return a contiguous copy where the parameter is, in its dtype; AdamW counts its steps in float32."""
+    """Return a contiguous copy with the device and the dtype of the parameter; the count of steps is float32."""
     dtypes = {"step": torch.float32}
     return {
         key: torch.empty(value.shape, dtype=dtypes.get(key, parameter.dtype), device=parameter.device).copy_(value)
@@ -119,7 +121,7 @@ def copied(state: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def device_adamw(diffusion: Diffusion, recipe: Recipe) -> Iterator[torch.optim.Optimizer]:
-    """Make torch's AdamW for a CUDA graph, with the state of earlier training, and keep its state at the end."""
+    """Give torch's AdamW for a CUDA graph, with the state of earlier training. At the end, keep its state."""
     names, parameters = zip(*diffusion.network.named_parameters(), strict=True)
     optimizer = torch.optim.AdamW(
         parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True, capturable=True

@@ -1,4 +1,4 @@
-"""Progress bars, for people: on a terminal, and nowhere else."""
+"""Progress bars, shown only on a terminal."""
 
 import sys
 import threading
@@ -10,28 +10,29 @@ from tqdm import tqdm
 class Bar(tqdm):
     """A bar that needs no other process and no thread.
 
-    tqdm's own lock is shared by all that were forked from one process: one that is killed would keep it for ever.
+    tqdm's own lock is shared by all processes that were forked from one. If one of them is killed while it holds the
+    lock, the others wait forever.
     """
 
     monitor_interval = 0
     _lock = threading.RLock()
 
     def skip(self, count: int) -> None:
-        """Count what was done before, which says nothing of the speed."""
+        """Advance the bar by what was done before, which does not count for the speed."""
         if not self.disable:
             self.initial += count
         self.update(count)
 
 
 def progress_bar(total: int, what: str, unit: str, shown: bool = True, done: int = 0) -> Any:
-    """Return a bar of tqdm's on standard error; a silent one where that is no terminal, closed or missing.
+    """Return a tqdm bar on standard error. It is silent if standard error is not a terminal, is closed or is missing.
 
     Args:
-        total: when it is full.
-        what: is going on.
-        unit: of what is counted.
-        shown: False is silent everywhere.
-        done: what was done before, which says nothing of the speed.
+        total: the count at which the bar is full.
+        what: the label of the bar.
+        unit: the name of the unit that is counted.
+        shown: False for a bar that is always silent.
+        done: the count of what was done before, which does not count for the speed.
     """
     stream = sys.stderr
     terminal = stream is not None and not stream.closed and stream.isatty()

@@ -1,4 +1,4 @@
-"""The processes that train together: those of torch.distributed's default group."""
+"""The processes that train together: the default group of torch.distributed."""
 
 import contextlib
 import os
@@ -11,25 +11,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-TIMEOUT = timedelta(seconds=45)  # for which a rank waits for the others within training
-PATIENCE = 5.0  # seconds in which a rank that is alive says so, once it has seen that another is not
-KEY = "fused-ddpm/"  # before what is written to the group's store
+TIMEOUT = timedelta(seconds=45)  # how long a rank waits for the others in training
+PATIENCE = 5.0  # seconds that a rank has to report that it is alive, after another is lost
+KEY = "fused-ddpm/"  # prefix of our keys in the group's store
 
 
 class RankLost(RuntimeError):
-    """A process of the group has ended, or answers no more; names it."""
+    """A process of the group has ended or no longer responds. The message names it."""
 
 
 class RanksDiffer(ValueError):
-    """Processes of a group have been called with different arguments; names the first."""
+    """The processes of a group have different arguments. The message names the first that differs."""
 
 
 class Ranks:
-    """All processes of a group, of which this is one.
+    """All processes of a group, including this one.
 
     Attributes:
-        rank: of this one, from 0.
-        size: how many there are.
+        rank: the rank of this process, from 0.
+        size: the number of processes.
     """
 
     def __init__(self, group: "dist.ProcessGroup") -> None:
@@ -38,10 +38,10 @@ class Ranks:
         self._store.set(f"{KEY}name/{self.rank}", f"rank {self.rank} (process {os.getpid()} on {socket.gethostname()})")
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Return the tensors of all ranks, [size, ...].
+        """Return the tensors of all ranks, stacked, [size, ...].
 
         Raises:
-            RankLost: not every rank has answered.
+            RankLost: a rank did not respond.
         """
         found = tensor.new_empty((self.size, *tensor.shape))
         with self._all_there():
@@ -49,10 +49,10 @@ class Ranks:
         return found
 
     def exchange(self, tensor: Tensor) -> Tensor:
-        """Give row i of `tensor`, [size, ...], to rank i, and return what all have given to this one, [size, ...].
+        """Send row i of `tensor`, [size, ...], to rank i. Return the rows that all ranks sent to this one, [size, ...].
 
         Raises:
-            RankLost: not every rank has answered.
+            RankLost: a rank did not respond.
         """
         found = torch.empty_like(tensor, memory_format=torch.contiguous_format)
         with self._all_there():
@@ -64,10 +64,10 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise RankLost(f"{self._lost()} ended or answers no more, so that training cannot go on") from error
+            raise RankLost(f"{self._lost()} ended or no longer responds, so training cannot continue") from error
 
     def _lost(self) -> str:
-        """Return the names of the ranks that do not say that they are alive."""
+        """Return the names of the ranks that do not report that they are alive."""
         try:
             self._store.set(f"{KEY}alive/{self.rank}", "yes")
             others = [rank for rank in range(self.size) if rank != self.rank]
@@ -76,12 +76,12 @@ class Ranks:
                 others = [rank for rank in others if not self._store.check([f"{KEY}alive/{rank}"])]
                 time.sleep(0.1)
             return ", ".join(map(self._name, others)) or "a connection"
-        except RuntimeError:  # the store has gone with the rank that had it
+        except RuntimeError:  # the store ended with rank 0, which held it
             return "rank 0"
 
     def _name(self, rank: int) -> str:
         key = f"{KEY}name/{rank}"
-        there = self._store.check([key])  # to get what is not there would be to wait for it
+        there = self._store.check([key])  # get would wait for a key that is not there
         return self._store.get(key).decode() if there else f"rank {rank}"
 
 
@@ -92,7 +92,7 @@ def is_group() -> bool:
 
 @contextlib.contextmanager
 def current() -> Iterator[Ranks | None]:
-    """Give the ranks of the default group, each of which has to call this; None where there is no such group."""
+    """Give the ranks of the default group, or None if there is no such group. Every rank has to call this."""
     if not is_group():
         yield None
         return
@@ -104,14 +104,12 @@ def current() -> Iterator[Ranks | None]:
 
 
 def same(ranks: Ranks, digests: dict[str, bytes], device: torch.device) -> None:
-    """Raise unless every rank has the same digests, of 32 bytes each.
+    """Check that every rank has the same digests, of 32 bytes each.
 
     Raises:
-        RanksDiffer: names the first that differs, and the rank.
+        RanksDiffer: a digest differs. The message names the first that does, and the rank.
     """
     own = torch.tensor([list(digest) for digest in digests.values()], dtype=torch.uint8, device=device)
     differs = (ranks.gather(own) != own).flatten(2).any(2)
     for rank, name in differs.nonzero().tolist():
-        raise RanksDiffer(
-            f"{list(digests)[name]} must be the same on all ranks; on rank {rank} it is another than here"
-        )
+        raise RanksDiffer(f"{list(digests)[name]} must be the same on all ranks; rank {rank} differs from this rank")

@@ -9,7 +9,7 @@ from kernels.variational_bound.drawn import MOST_DRAWS
 
 @dataclass(frozen=True)
 class Recipe:
-    """The arguments of `train` that say how, checked."""
+    """The arguments of `train` that say how to train, checked."""
 
     lr: float
     weight_decay: float
@@ -41,12 +41,12 @@ class Recipe:
 
     @property
     def is_the_tutorials(self) -> bool:
-        """Whether an iteration is the bound of all the data and AdamW with one learning rate."""
+        """Whether every iteration uses all of the data and AdamW with one learning rate, as the tutorial does."""
         options = (self.batch_size, self.draws, self.cosine_steps, self.max_grad_norm, self.ema_decay)
         return (*options, self.shards) == (None,) * 6 and self.warmup_steps == 0
 
     def learning_rate(self, iteration: int) -> float:
-        """Return that of an iteration: a linear rise, times half a cosine that ends at 0 (Loshchilov 2017, Eq. 5)."""
+        """Return the learning rate of an iteration: a linear rise times half a cosine to 0 (Loshchilov 2017, Eq. 5)."""
         rise = min(1.0, (iteration + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         done = min(1.0, iteration / self.cosine_steps) if self.cosine_steps else 0.0
         return self.lr * rise * 0.5 * (1 + math.cos(math.pi * done))

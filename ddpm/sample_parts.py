@@ -1,4 +1,4 @@
-"""A folder of samples in parts: which there are, whose they are, whether one is whole, and which run it belongs to."""
+"""A folder of samples in parts: their names and shards, whether a part is complete, and the run they belong to."""
 
 import dataclasses
 import hashlib
@@ -18,15 +18,15 @@ from kernels import arguments
 from kernels.place import MOST_SAMPLES
 
 FORMATS = ("parquet", "npy")
-RECORD, VERSION = "_samples.json", 1  # readers of folders of Parquet files leave out what begins with an underscore
-DIGITS = 5  # of a part's number, at least
+RECORD, VERSION = "_samples.json", 1  # readers of Parquet folders skip names that begin with an underscore
+DIGITS = 5  # at least, in the number of a part
 
 
 class Part(NamedTuple):
     """A file of a folder.
 
     Attributes:
-        name: of the file: names sort as parts do, and are the same for any number of shards.
+        name: the name of the file. Names sort in the order of the parts, and are the same for any number of shards.
         samples: the indices of its samples.
     """
 
@@ -36,18 +36,18 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """All that the rows and the parts of a folder depend on: what _samples.json holds.
+    """All that the rows and the parts of a folder depend on. It is stored in `_samples.json`.
 
     Attributes:
-        model: the SHA-256 of the model file.
-        seed: of the samples.
-        first: index of the first sample.
-        count: how many samples.
+        model: the SHA-256 of the model file, in hexadecimal.
+        seed: the seed of the samples.
+        first: the index of the first sample.
+        count: the number of samples.
         format: one of FORMATS.
-        rows_a_part: the last may have fewer.
+        rows_a_part: the number of rows of a part; the last part may have fewer.
 
     Raises:
-        TypeError, ValueError: what no folder of samples has.
+        TypeError, ValueError: a bad value.
     """
 
     model: str
@@ -69,11 +69,14 @@ class Run:
 
     @property
     def parts(self) -> int:
-        """How many parts there are."""
+        """The number of parts."""
         return -(-self.count // self.rows_a_part)
 
     def parts_of(self, i: int, n: int) -> range:
-        """Return the parts of shard i of n, counted from 1: neighbours, as many as any other shard has or one more."""
+        """Return the parts of shard i of n, with i from 1 to n.
+
+        They are consecutive. The shards' numbers of parts differ by at most one.
+        """
         return range((i - 1) * self.parts // n, i * self.parts // n)
 
     def part(self, part: int) -> Part:
@@ -86,16 +89,16 @@ class Run:
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_whole(path: Path, rows: int, names: Sequence[str]) -> bool:
-    """Return whether a file is a part of so many rows and of columns with these names, to its end.
+    """Return whether a file is a complete part, with `rows` rows and columns named `names`.
 
     Raises:
-        OSError: it is there, and cannot be read.
+        OSError: the file exists but cannot be read.
     """
     try:
         if path.suffix == ".parquet":
@@ -108,31 +111,31 @@ def is_whole(path: Path, rows: int, names: Sequence[str]) -> bool:
 
 
 def claim(folder: Path, run: Run) -> None:
-    """Make a folder that of a run, or find that it is.
+    """Make a folder and write the record of a run into it, or check that the folder belongs to this run.
 
-    Several processes may do so at once: the first one's record is kept whole, and all read it.
+    Several processes may call this at once. The first complete record is kept, and all of them read it.
 
     Raises:
-        FileExistsError: it is another run's, or has other files.
-        OSError: it cannot be made or written.
+        FileExistsError: the folder belongs to another run, or has other files.
+        OSError: the folder cannot be made or written.
     """
     folder.mkdir(exist_ok=True)
     record = folder / RECORD
-    # in this order: a file of another process that is seen here was made after its record
+    # list the files before looking for the record: another process writes the record first, and then its files
     others = [name for name in os.listdir(folder) if not name.startswith(".")]
     if not record.exists():
         if others:
             raise FileExistsError(
-                f"{folder}{os.sep}: has files, {others[0]} for one, but no {RECORD}: take an empty folder"
+                f"{folder}{os.sep}: contains files, for example {others[0]}, but no {RECORD}: use an empty folder"
             )
         _record(record, run)
     before = _read(record)
     if before != run:
-        raise FileExistsError(f"{folder}{os.sep}: {_difference(before, run)}: take another folder")
+        raise FileExistsError(f"{folder}{os.sep}: {_difference(before, run)}: use another folder")
 
 
 def _record(path: Path, run: Run) -> None:
-    """Write the record unless there is one, whole at once."""
+    """Write the record in one step, unless there is one."""
     temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         temporary.write_text(json.dumps({"version": VERSION, **dataclasses.asdict(run)}, indent=1) + "\n")
@@ -152,12 +155,12 @@ def _read(path: Path) -> Run:
         if version == VERSION:
             return Run(**said)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: is not a whole record of samples ({one_line(error)})") from error
-    raise ValueError(f"{path}: has format version {one_line(version)}; this reads {VERSION}")
+        raise ValueError(f"{path}: is not a valid record of samples ({one_line(error)})") from error
+    raise ValueError(f"{path}: has format version {one_line(version)}; this version of fused-ddpm reads {VERSION}")
 
 
 def _difference(before: Run, now: Run) -> str:
-    """Both sides of what two runs do not have in common."""
+    """Return a text with both values of every field in which two runs differ."""
     names = [field.name for field in dataclasses.fields(Run)]
     different = [name for name in names if getattr(before, name) != getattr(now, name)]
     return f"was begun with {_said(before, different)}; this command has {_said(now, different)}"

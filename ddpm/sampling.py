@@ -1,4 +1,4 @@
-"""Samples of a model file, into one file, or into a folder of parts that many processes write."""
+"""Write samples of a model file to one file, or to a folder of parts that many processes share."""
 
 import os
 from pathlib import Path
@@ -13,20 +13,20 @@ from ddpm.sample_parts import FORMATS, Run, is_whole
 from kernels import arguments
 from kernels.place import MOST_SAMPLES
 
-# 2^24 numbers are 134 MB: a few copies fit anywhere. Of few columns 2^20 rows, which take from a second to a minute to
-# draw: that much a kill loses, and 10^10 rows are some ten thousand files.
-PART = 2**20, 2**24  # rows and numbers
-CHUNK = 2**14, 2**20  # rows and numbers that are drawn together, and between two looks of the progress bar
+# 2^24 numbers are 134 MB: a few copies fit in any memory. 2^20 rows of few columns take from a second to a minute to
+# draw: a process that is killed loses no more than that, and 10^10 rows are some ten thousand files.
+PART = 2**20, 2**24  # at most, the rows and the numbers of a part
+CHUNK = 2**14, 2**20  # at most, the rows and the numbers that are drawn in one call; the progress bar counts chunks
 
 
 class Written(NamedTuple):
     """The parts of a shard.
 
     Attributes:
-        parts: how many it has.
-        new: how many of them were written now; the others were there.
-        samples: the indices of its samples.
-        of: how many parts all shards have.
+        parts: the number of parts of the shard.
+        new: how many of them this call wrote. The others existed before.
+        samples: the indices of the samples of the shard.
+        of: the number of parts of all shards.
     """
 
     parts: int
@@ -46,12 +46,23 @@ def sample_to_file(
     force: bool = False,
     progress: bool = False,
 ) -> None:
-    """Write samples first ... first + count - 1 of a model file to a .csv, .parquet or .npy file, through memory.
+    """Write samples first ... first + count - 1 of a model file to one file. All of them must fit in memory twice.
+
+    Args:
+        model: a file written by ddpm.save or DDPM.save.
+        path: a .csv, .parquet or .npy file.
+        count: the number of samples.
+        first: the index of the first sample.
+        seed: the seed of the samples.
+        backend: see ddpm.backends().
+        force: whether to replace a file that exists.
+        progress: whether to show a progress bar, if standard error is a terminal.
 
     Raises:
-        OSError: a file cannot be read or written; FileExistsError where `path` exists, without `force`.
-        ValueError: a bad argument, no model, a format that cannot hold the samples, or too many for the memory.
-        ImportError: what the model or the format needs is not installed.
+        OSError: a file cannot be read or written. It is a FileExistsError if `path` exists and `force` is False.
+        TypeError, ValueError: a bad argument, a file that is not a model, a format that cannot hold the samples, or too
+            little memory.
+        ImportError: a package that the model or the format needs is not installed.
     """
     table_files.format_of(path)
     check_output(path, force)
@@ -76,27 +87,31 @@ def sample_to_folder(
     force: bool = False,
     progress: bool = False,
 ) -> Written:
-    """Write one shard's part of samples first ... first + count - 1 of a model file into a folder of files.
+    """Write one shard of samples first ... first + count - 1 of a model file to a folder of files.
 
-    The files and their bytes are the same for any number of shards. Each file appears whole or not at all, and one
-    that is there is kept: the same call again goes on where one was stopped. Memory does not grow with `count`.
+    The files and their bytes are the same for any number of shards. A file appears complete or not at all, and a file
+    that exists is kept. So the same call continues where an earlier one was stopped. Memory does not grow with `count`.
 
     Args:
-        model: of ddpm.save, or DDPM.save.
-        folder: made where it is missing; the first call leaves in it a record of what its samples depend on.
-        count: of the samples of all shards together.
-        first: index of the first sample.
-        seed: of the samples.
-        shard: (i, n), shard i of n, from (1, n) to (n, n).
-        format: "parquet", or "npy", which holds numbers alone and no names.
+        model: a file written by ddpm.save or DDPM.save.
+        folder: made if it is missing. The first call writes a record into it of all that the samples depend on.
+        count: the number of samples of all shards together.
+        first: the index of the first sample.
+        seed: the seed of the samples.
+        shard: (i, n) for shard i of n, with i from 1 to n.
+        format: "parquet", or "npy", which holds numbers but no column names.
         backend: see ddpm.backends().
-        force: write parts anew that are there.
-        progress: whether to show a bar, if standard error is a terminal.
+        force: whether to write parts again that exist.
+        progress: whether to show a progress bar, if standard error is a terminal.
+
+    Returns:
+        The parts of this shard.
 
     Raises:
-        OSError: a file cannot be read or written; FileExistsError where the folder belongs to another run, or to none.
-        ValueError: a bad argument, no model, or a format that cannot hold the samples.
-        ImportError: what the model or the format needs is not installed.
+        OSError: a file cannot be read or written. It is a FileExistsError if the folder belongs to another run, or has
+            other files.
+        TypeError, ValueError: a bad argument, a file that is not a model, or a format that cannot hold the samples.
+        ImportError: a package that the model or the format needs is not installed.
     """
     folder = Path(folder)
     samples, seed = _checked(count, first), arguments.integer("seed", seed, -(2**63), 2**64 - 1)
@@ -128,28 +143,31 @@ def sample_to_folder(
 
 
 def _checked(count: int, first: int) -> range:
-    """The indices of the samples."""
+    """Return the indices of the samples."""
     count = arguments.integer("count", count, 1, MOST_SAMPLES)
     first = arguments.integer("first", first, 0, MOST_SAMPLES)
     if first + count > MOST_SAMPLES:
-        raise ValueError(f"first and count reach {first + count}; there are 2^48 samples")
+        raise ValueError(f"first + count is {first + count}, above the limit of 2^48")
     return range(first, first + count)
 
 
 def _opened(model: str | os.PathLike[str], backend: str | None, samples: range, seed: int) -> tuple[Any, Any]:
-    """A model and the last one of the samples, which tells before any work whether all can be drawn."""
+    """Return a model and the last of the samples, to find out before any other work whether all can be drawn."""
     found = model_files.load(model, backend)
     return found, model_files.sample(found, 1, samples[-1], seed)
 
 
 def _at_once(columns: int, most: tuple[int, int]) -> int:
-    """How many rows make at most so many rows and numbers: a power of two, so that chunks fill parts."""
+    """Return how many rows keep to both limits in `most`: a power of two, so that chunks fill parts exactly."""
     rows, numbers = most
     return 2 ** (max(1, min(rows, numbers // columns)).bit_length() - 1)
 
 
 def _drawn(model: Any, samples: range, seed: int, columns: int, bar: Any) -> Any:
-    """Samples as one table, drawn in chunks: a matrix product may round a row differently in a chunk of other rows."""
+    """Return samples as one table, drawn in fixed chunks.
+
+    A matrix product may round a row differently in a chunk of other rows.
+    """
     step, chunks = _at_once(columns, CHUNK), []
     for start in range(samples.start, samples.stop, step):
         rows = min(step, samples.stop - start)
@@ -163,11 +181,11 @@ def _drawn(model: Any, samples: range, seed: int, columns: int, bar: Any) -> Any
 
 
 def _check_memory(path: str | os.PathLike[str], row: Any, count: int) -> None:
-    """Raise unless a table fits in memory twice: its chunks, and all as one."""
+    """Raise ValueError unless a table fits in memory twice: in chunks, and joined."""
     a_row = int(row.memory_usage(index=False, deep=True).sum()) if hasattr(row, "iloc") else row.nbytes
     needed, there = 2 * a_row * count, memory.available()
     if there is not None and needed > there:
         raise ValueError(
-            f"{path}: {count} rows need {needed / 1e9:.3g} GB of memory, and there are {there / 1e9:.3g}: write them "
-            f"into a folder, in parts, with --out {Path(path).with_suffix('')}{os.sep}"
+            f"{path}: {count} rows need {needed / 1e9:.3g} GB of memory, but {there / 1e9:.3g} GB are available: "
+            f"write them into a folder, in parts, with --out {Path(path).with_suffix('')}{os.sep}"
         )

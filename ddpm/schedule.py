@@ -10,11 +10,16 @@ from kernels.place import MOST_STEPS
 
 
 class Schedule:
-    """Variances beta_1 ... beta_T of q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t)  (Ho 2020, Eq. 2).
+    """The variances beta_1 ... beta_T of q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t) (Ho 2020, Eq. 2).
+
+    Args:
+        betas: [T], of a floating dtype, each in (0, 1), with T from 1 to 2^18.
 
     Attributes:
-        betas: [T] float64 on the CPU, each in (0, 1), T at most 2^18. Never changed in place: kernels cache what
-            follows from it.
+        betas: [T] float64 on the CPU. Do not change it in place: kernels cache values that they compute from it.
+
+    Raises:
+        TypeError, ValueError: bad betas.
     """
 
     def __init__(self, betas: Tensor) -> None:
@@ -23,12 +28,15 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """T."""
+        """T, the number of steps."""
         return len(self.betas)
 
     @property
     def alpha_bar(self) -> Tensor:
-        """The products of 1 - beta from 1 to t, [T] float64: the share of the data in the variance of x_t."""
+        """The products of 1 - beta from 1 to t, [T] float64.
+
+        Each is the share of the data in the variance of x_t, for data of variance 1.
+        """
         return schedules.alpha_bars(self.betas)
 
     def __repr__(self) -> str:
@@ -36,21 +44,41 @@ class Schedule:
 
     @classmethod
     def from_betas(cls, betas: Tensor) -> "Schedule":
-        """Any betas [T] of a floating dtype.
+        """Return a schedule of any betas.
+
+        Args:
+            betas: [T], of a floating dtype, each in (0, 1), with T from 1 to 2^18.
 
         Raises:
-            TypeError, ValueError: not a float tensor of shape [T] with T from 1 to 2^18 and values in (0, 1).
+            TypeError, ValueError: bad betas.
         """
         return cls(betas)
 
     @classmethod
     def constant(cls, steps: int, beta: float) -> "Schedule":
-        """The tutorial's: the same beta at every step."""
+        """Return the tutorial's schedule: the same beta at every step.
+
+        Args:
+            steps: T, from 1 to 2^18.
+            beta: in (0, 1).
+
+        Raises:
+            TypeError, ValueError: a bad argument.
+        """
         return cls.linear(steps, beta, beta)
 
     @classmethod
     def linear(cls, steps: int, beta_start: float, beta_end: float) -> "Schedule":
-        """Evenly spaced betas (Ho 2020, section 4)."""
+        """Return a schedule of evenly spaced betas (Ho 2020, section 4).
+
+        Args:
+            steps: T, from 1 to 2^18.
+            beta_start: beta_1, in (0, 1).
+            beta_end: beta_T, in (0, 1).
+
+        Raises:
+            TypeError, ValueError: a bad argument.
+        """
         steps = arguments.integer("steps", steps, 1, MOST_STEPS)
         for name, beta in (("beta_start", beta_start), ("beta_end", beta_end)):
             if not 0 < beta < 1:
@@ -59,7 +87,14 @@ class Schedule:
 
     @classmethod
     def cosine(cls, steps: int) -> "Schedule":
-        """Nichol and Dhariwal 2021, Eq. 17, with their offset of 0.008 and betas of at most 0.999."""
+        """Return the cosine schedule (Nichol and Dhariwal 2021, Eq. 17), with offset 0.008 and betas of at most 0.999.
+
+        Args:
+            steps: T, from 1 to 2^18.
+
+        Raises:
+            TypeError, ValueError: a bad argument.
+        """
         steps = arguments.integer("steps", steps, 1, MOST_STEPS)
         t = torch.arange(steps + 1, dtype=torch.float64) / steps
         alpha_bar = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -67,9 +102,18 @@ class Schedule:
 
     @classmethod
     def log_snr(cls, steps: int, log_snr_start: float = 9.0, log_snr_end: float = -6.0) -> "Schedule":
-        """Evenly spaced log-SNR, log(alpha_bar_t / (1 - alpha_bar_t)), from t = 1 to T (Kingma 2021, section 3.2).
+        """Return a schedule whose log-SNR is evenly spaced from t = 1 to T (Kingma 2021, section 3.2).
 
-        The default begins with a noise of 0.011 of the data's standard deviation and ends with 0.05 of the data left.
+        The log-SNR is log(alpha_bar_t / (1 - alpha_bar_t)). By default, the noise at t = 1 has 0.011 of the standard
+        deviation of the data, and 0.05 of the data is left at t = T.
+
+        Args:
+            steps: T, from 1 to 2^18.
+            log_snr_start: the log-SNR at t = 1, above `log_snr_end`.
+            log_snr_end: the log-SNR at t = T.
+
+        Raises:
+            TypeError, ValueError: a bad argument.
         """
         steps = arguments.integer("steps", steps, 1, MOST_STEPS)
         for name, value in (("log_snr_start", log_snr_start), ("log_snr_end", log_snr_end)):

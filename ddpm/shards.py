@@ -1,8 +1,9 @@
-"""A batch in virtual shards, whose gradients are added in one order, on however many ranks they are computed.
+"""Batches in virtual shards. The gradients of the shards are added in one fixed order, on any number of ranks.
 
-No reduction of NCCL or gloo promises its order. So each rank computes whole shards, and adds up some of the gradient's
-numbers, of all shards, in a tree: the weights are the same bits on any number of ranks of one kind. With S shards on R
-ranks a rank sends the numbers of its S / R shards once, receives as many, and the sum of each once more.
+NCCL and gloo do not guarantee the order of a reduction. So each rank computes whole shards. Then it adds up its share
+of the gradient's elements over all shards, in a tree. The weights are the same bits on any number of ranks with one
+kind of hardware. With S shards on R ranks, a rank sends the gradients of its S / R shards once and receives as many
+numbers. Then it receives every sum.
 """
 
 import contextlib
@@ -27,17 +28,17 @@ from ddpm.stop import Stop, Wish
 from kernels.networks import MLPPair
 from kernels.training_step import gradients_of_steps
 
-SHARDS = 64  # where nobody says how many: enough for as many ranks, and for eight each has eight
+SHARDS = 64  # the default: enough for 64 ranks, and of 8 ranks each has 8 shards
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Some neighbouring rows of the data, and the places that they have in every batch.
+    """Consecutive rows of the data, and their places in every batch.
 
     Attributes:
-        index: from 0.
-        rows: of the data.
-        places: in a batch, which give the rows their noise.
+        index: the number of the shard, from 0.
+        rows: the rows of the data.
+        places: the places in a batch. They determine the noise of the rows.
     """
 
     index: int
@@ -46,19 +47,19 @@ class Shard:
 
     @property
     def slice(self) -> slice:
-        """Return what gives the rows of a tensor."""
+        """The slice that selects the rows of a tensor."""
         return slice(self.rows.start, self.rows.stop)
 
 
 def split(count: int, shards: int) -> list[range]:
-    """Cut `count` things into runs as equal as can be, the longer ones first."""
+    """Cut `count` items into runs whose lengths differ by at most one, the longer ones first."""
     size, longer = divmod(count, shards)
     ends = [size * (i + 1) + min(i + 1, longer) for i in range(shards)]
     return [range(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def shards_of(rows: int, batch_size: int | None, count: int) -> list[Shard]:
-    """Cut data and batches into `count` shards, or as many as a batch has rows."""
+    """Cut data and batches into `count` shards, or into fewer if a batch has fewer rows."""
     batch = batch_size or rows
     count = min(count, batch)
     parts = enumerate(zip(split(rows, count), split(batch, count), strict=True))
@@ -66,7 +67,7 @@ def shards_of(rows: int, batch_size: int | None, count: int) -> list[Shard]:
 
 
 def shards_of_rank(rows: int, batch_size: int | None) -> list[Shard] | None:
-    """Return the shards that this process will train on; None where it has no others beside it, and trains on all."""
+    """Return the shards that this process will train on; None if it is alone and trains on all rows."""
     if not is_group():
         return None
     return shards_of(rows, batch_size, SHARDS)[dist.get_rank() :: dist.get_world_size()]
@@ -78,22 +79,22 @@ def own(count: int, ranks: Ranks | None) -> range:
 
 
 def gather(found: Tensor, count: int, ranks: Ranks | None) -> Tensor:
-    """Return what each shard has found, [count, ...], where this rank has that of its own."""
+    """Return the results of all shards, [count, ...], given those of the shards of this rank."""
     if ranks is None:
         return found
-    most = -(-count // ranks.size)  # the last of which some ranks do not have
+    most = -(-count // ranks.size)  # some ranks have one fewer
     padded = torch.cat([found, found.new_zeros((most - len(found), *found.shape[1:]))])
     return ranks.gather(padded).transpose(0, 1).flatten(0, 1)[:count]
 
 
 def weighted_sum(found: Tensor, weights: Tensor, wish: Wish, ranks: Ranks | None) -> tuple[Tensor, Wish]:
-    """Return the sum over all shards, and the greatest wish of all ranks.
+    """Return the weighted sum over all shards, and the greatest wish of all ranks.
 
     Args:
-        found: of the shards of this rank, [own, n].
-        weights: of all shards, [S] float64.
-        wish: of this rank.
-        ranks: None where this process is alone.
+        found: a row for each shard of this rank, [own, n].
+        weights: the weights of all shards, [S] float64.
+        wish: the wish of this rank.
+        ranks: None if this process is alone.
 
     Returns:
         The sum of weights times rows, [n] float64, and the wish.
@@ -110,8 +111,11 @@ def weighted_sum(found: Tensor, weights: Tensor, wish: Wish, ranks: Ranks | None
 
 
 def tree_sum(values: Tensor) -> Tensor:
-    """Return the sum over the first dimension, in float64: each value of the first half is added to its like in the
-    second, and so on with these sums; the last of an odd number is left for the next round."""
+    """Return the sum over the first dimension, in float64 and in a fixed order.
+
+    Each value of the first half is added to its counterpart in the second half, and so on with these sums. If their
+    number is odd, the last one is kept for the next round.
+    """
     values = values.double()
     while len(values) > 1:
         half = len(values) // 2
@@ -123,10 +127,10 @@ def tree_sum(values: Tensor) -> Tensor:
 def sharded_step(
     diffusion: Diffusion, seen: Rows, recipe: Recipe, shards: Sequence[Shard], ranks: Ranks | None, stop: Stop
 ) -> Iterator[Step]:
-    """Give what updates the network once, alike on all ranks, unless the loss, which it returns, is not finite.
+    """Give a function that updates the network once, identically on all ranks, and returns the loss.
 
-    The loss is the mean of the shards' losses, each weighted with its share of all rows. The ranks agree at every step
-    on whether to stop after it.
+    If the loss is not finite, there is no update. The loss is the mean of the shards' losses, weighted by their shares
+    of all rows. At every step, the ranks agree on whether to stop after it.
     """
     device, dtype, optimizer = seen.x0.device, seen.x0.dtype, HostAdamW(diffusion, recipe)
     pair = pair_of_steps(diffusion, recipe)
@@ -154,7 +158,7 @@ def sharded_step(
         yield step
 
 
-Find = Callable[[Tensor, int], None]  # writes the gradients and the loss of a shard in an iteration to a row
+Find = Callable[[Tensor, int], None]  # (row, iteration): write a shard's gradients and loss to a row
 
 
 def _by_kernel(pair: MLPPair, diffusion: Diffusion, rows: Rows, recipe: Recipe, shard: Shard) -> Find:
@@ -186,7 +190,7 @@ def _by_autograd(trained: Sequence[Tensor], diffusion: Diffusion, rows: Rows, re
 
 
 def _order(shard: Shard, recipe: Recipe) -> Callable[[int], Tensor] | None:
-    """Return iteration -> the rows of a shard that a batch has; None is all."""
+    """Return a function from an iteration to the shard's rows in the batch; None if they are always all of its rows."""
     if len(shard.places) == len(shard.rows):
         return None
     return Batches(len(shard.rows), len(shard.places), recipe.seed, first=shard.rows.start).rows
@@ -194,7 +198,7 @@ def _order(shard: Shard, recipe: Recipe) -> Callable[[int], Tensor] | None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: sums of torch's own depend on how many there are."""
+    """Compute on one thread in this context: torch's own sums depend on the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""Steps of training that the host waits for, in whichever way the network, the backend and the options allow."""
+"""Training steps that the host waits for: by the backend's own step, by a CUDA graph, or by autograd."""
 
 import contextlib
 import math
@@ -22,7 +22,7 @@ Step = Callable[[int], float]
 
 @contextlib.contextmanager
 def host_step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Step]:
-    """Give what updates the network once, unless the loss, which it returns, is not finite."""
+    """Give a function that updates the network once and returns the loss; no update if the loss is not finite."""
     with one_call(diffusion, seen, recipe) as step:
         if step is not None:
             yield step
@@ -36,7 +36,7 @@ def host_step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Step
 
 
 def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Step:
-    """Return what updates the network once, unless the loss, which it returns, is not finite."""
+    """Return a function that updates the network once and returns the loss; no update if the loss is not finite."""
     device, order, optimizer = seen.x0.device, seen.order(recipe), HostAdamW(diffusion, recipe)
     draws = at_random(diffusion)
 
@@ -54,13 +54,16 @@ def _step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Step:
 
 
 def at_random(diffusion: Diffusion) -> bool:
-    """Return whether the network itself draws random numbers in training."""
+    """Return whether the network itself draws random numbers in training, for dropout."""
     return any(isinstance(module, _DropoutNd) and module.p > 0 for module in diffusion.network.modules())
 
 
 @contextlib.contextmanager
 def seeded(seed: int, iteration: int, device: torch.device, shard: int = 0) -> Iterator[None]:
-    """Give torch's generators a seed of the stream for a while: what a network itself draws comes again as well."""
+    """Seed torch's generators from the noise stream in this context, and restore them afterwards.
+
+    The random numbers that a network itself draws are then reproducible too.
+    """
     high, low, *_ = philox((shard, 0, iteration, NETWORK << STREAM_SHIFT), key_of(seed))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(high << 32 | low)

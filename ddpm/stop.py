@@ -1,4 +1,4 @@
-"""Whether training is to pause after an iteration, to keep a checkpoint or because of a signal."""
+"""Whether training pauses after an iteration, to save a checkpoint or because of a signal."""
 
 import time
 from enum import IntEnum
@@ -7,17 +7,17 @@ from ddpm.interrupts import Interrupts
 
 
 class Wish(IntEnum):
-    """Of one process; where several differ, the greatest counts."""
+    """What a process wants after an iteration. If processes differ, the greatest wish counts."""
 
     GO_ON, SAVE, END = 0, 1, 2
 
 
 class Stop:
-    """Tells when to pause.
+    """Tells training when to pause.
 
     Attributes:
-        deadline: of time.monotonic, after which it is time to save; None is never.
-        agreed: the wish of all ranks at the last iteration; None where this process is alone.
+        deadline: the time, by time.monotonic, at which a checkpoint is due; None is never.
+        agreed: the wish of all ranks at the last iteration; None if this process is alone.
     """
 
     def __init__(self, interrupts: Interrupts) -> None:
@@ -33,5 +33,5 @@ class Stop:
         return Wish.SAVE if due else Wish.GO_ON
 
     def wish(self) -> Wish:
-        """Return the wish of all."""
+        """Return the wish of all processes."""
         return self.wanted() if self.agreed is None else self.agreed

@@ -1,4 +1,4 @@
-"""The tables of users: arrays, DataFrames and tensors, read as numbers and given back as they were."""
+"""The tables of users (arrays, DataFrames and tensors): read as numbers, and returned in the form that they had."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 KINDS = ("array", "frame", "tensor")
-DECIMALS = 6  # a column that needs more is taken for one of any numbers
-LOOKED_AT = 100_000  # rows in which numbers are counted that float32 cannot tell apart
+DECIMALS = 6  # at most; a column that needs more is not rounded
+LOOKED_AT = 100_000  # about this many rows are searched for numbers that float32 cannot tell apart
 
 
 @dataclass(frozen=True)
 class Table:
-    """The kind of a table.
+    """The form of a table.
 
     Attributes:
         kind: "array", "frame" or "tensor".
-        dtypes: the name of that of each column of a DataFrame, or of all of another table.
-        names: of the columns of a DataFrame.
-        decimals: with how many each column of floating-point numbers is written, None where it has any numbers.
+        dtypes: the name of the dtype of each column of a DataFrame, or of the whole of another table.
+        names: the names of the columns of a DataFrame.
+        decimals: the number of decimals of each column; None for a column that is not rounded to decimals.
 
     Raises:
-        ValueError: no such kind, or a dtype that none of its tables has.
+        ValueError: an unknown kind, or a dtype that tables of this kind cannot have.
     """
 
     kind: str
@@ -44,16 +44,16 @@ class Table:
 
     @classmethod
     def of(cls, X: Any) -> "Table":
-        """Return what X is.
+        """Return the form of X, without decimals.
 
         Raises:
-                ValueError: it holds anything but numbers, or a DataFrame has two columns of one name.
+            ValueError: X holds something other than numbers, or two columns of a DataFrame have the same name.
         """
         if isinstance(X, torch.Tensor):
             return cls("tensor", (str(X.dtype).removeprefix("torch."),))
         if not hasattr(X, "iloc"):
             dtype = X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype
-            if getattr(dtype, "kind", "O") not in "fiubcO":  # complex numbers and objects are looked at by scikit-learn
+            if getattr(dtype, "kind", "O") not in "fiubcO":  # scikit-learn checks complex numbers and objects
                 raise ValueError(f"X must hold numbers; got {dtype}")
             return cls("array", (str(dtype),))
         if not X.columns.is_unique:
@@ -69,7 +69,7 @@ class Table:
         return cls("frame", tuple(map(str, X.dtypes)), tuple(X.columns))
 
     def with_decimals(self, x: Array) -> "Table":
-        """Return the same with the decimals of rows x [N, columns]."""
+        """Return the same form with the decimals of the rows x, [N, columns]."""
         columns = zip(x.T, self._dtypes(x.shape[1]), strict=True)
         return dataclasses.replace(self, decimals=tuple(_decimals(column, dtype) for column, dtype in columns))
 
@@ -78,15 +78,20 @@ class Table:
 
     @property
     def whole(self) -> NDArray[np.bool_]:
-        """Which columns hold whole numbers by their dtype: [columns], or [1] for all."""
+        """Which columns have a dtype of whole numbers: [columns] bool, or [1] for all columns."""
         return np.array([_kind(dtype) in "iub" for dtype in self.dtypes])
 
     def continuous(self, x: Array, seed: int, moved: NDArray[np.bool_] | None = None) -> Array:
-        """Return rows with each whole number anywhere within half of one: a density has no peak there.
+        """Return rows with each whole number moved at random by up to 0.5, so that their density has no peaks.
 
-        A column that is constant stays so. The range of any other begins half below its least number and ends half
-        above its greatest, so that both lie within it. Of a part of a table, `moved` says which columns are not
-        constant, and the range is left to chance.
+        A constant column does not change. In any other column of whole numbers, the range is widened by 0.5 at both
+        ends.
+
+        Args:
+            x: the rows, [N, columns].
+            seed: the seed of the random numbers.
+            moved: if x is only a part of a table, which columns of the table are not constant. The ends of the range
+                are then left to chance.
         """
         whole = moved is None
         moved = self.whole & (x.min(0) < x.max(0) if moved is None else moved)
@@ -99,7 +104,7 @@ class Table:
         return x + np.where(moved, by, 0.0)
 
     def like_given(self, x: Array, low: Array, high: Array) -> Any:
-        """Return rows [N, columns] as a table of this kind, whole numbers from `low` to `high`."""
+        """Return rows [N, columns] as a table of this form, with whole numbers from `low` to `high`."""
         x = np.where(self.whole, np.clip(np.round(x), low, high), x)
         for column, decimals in zip(x.T, self.decimals, strict=True):
             if decimals is not None:
@@ -117,9 +122,10 @@ class Table:
 
 
 def collapsed(exact: Array, single: NDArray[np.float32], names: Iterable[Any]) -> list[tuple[Any, int, int]]:
-    """Return name and how many different numbers, in float64 and in float32, of each column that loses a tenth of them.
+    """Return the columns that lose more than a tenth of their different numbers in float32.
 
-    Of many rows, those that are looked at are spread evenly.
+    Each is returned as its name and its counts of different numbers in float64 and in float32. If there are many rows,
+    only some of them are counted, evenly spaced.
     """
     every = slice(None, None, max(1, len(exact) // LOOKED_AT))
     counts = [(len(np.unique(x)), len(np.unique(z))) for x, z in zip(exact[every].T, single[every].T, strict=True)]
@@ -127,14 +133,14 @@ def collapsed(exact: Array, single: NDArray[np.float32], names: Iterable[Any]) -
 
 
 def as_array(X: Any) -> Any:
-    """Return a tensor as an array, and anything else as it is."""
+    """Return a tensor as a NumPy array, and anything else as it is."""
     if not isinstance(X, torch.Tensor):
         return X
     return (X.double() if X.dtype == torch.bfloat16 else X).detach().cpu().numpy()
 
 
 def _decimals(column: Array, dtype: str) -> int | None:
-    """The decimals with which all numbers of a column are written; None where six are too few, or it has no floats."""
+    """Return the decimals of the numbers of a column; None if six are too few, or if the dtype is not floating."""
     if _kind(dtype) not in "fO":
         return None
     given = np.dtype(_numpy_name(dtype) if _kind(dtype) == "f" else "float64")
@@ -144,7 +150,7 @@ def _decimals(column: Array, dtype: str) -> int | None:
 
 
 def _within(column: Array, dtype: str) -> Array:
-    """The numbers within those that a dtype holds: a cast of others would wrap without a word."""
+    """Clip numbers to the range of a dtype. Without this, a cast could wrap silently."""
     kind, name = _kind(dtype), _numpy_name(dtype)
     if kind == "f":
         return np.clip(column, float(np.finfo(name).min), float(np.finfo(name).max))
@@ -155,14 +161,14 @@ def _within(column: Array, dtype: str) -> Array:
 
 
 def _numpy_name(dtype: str) -> str:
-    """NumPy's name of a dtype of NumPy, torch or pandas ("Int64", "boolean", "double[pyarrow]")."""
+    """Return NumPy's name of a dtype of NumPy, torch or pandas ("Int64", "boolean", "double[pyarrow]")."""
     name = dtype.split("[")[0]
     name = name.lower() if name[:1].isupper() else name
     return {"boolean": "bool", "bfloat16": "float32"}.get(name, name)
 
 
 def _kind(dtype: str) -> str:
-    """NumPy's letter for a dtype."""
+    """Return NumPy's letter for the kind of a dtype, "O" if it is unknown."""
     try:
         return np.dtype(_numpy_name(dtype)).kind
     except TypeError:
@@ -170,7 +176,10 @@ def _kind(dtype: str) -> str:
 
 
 def _has_dtype(kind: str, dtype: str) -> bool:
-    """Whether there are tables of a kind with a dtype; of complex numbers and of objects, scikit-learn says more."""
+    """Return whether tables of a kind can have a dtype.
+
+    Arrays of complex numbers and of objects can: scikit-learn checks them later.
+    """
     if kind == "tensor":
         return isinstance(getattr(torch, dtype, None), torch.dtype)
     try:
@@ -179,5 +188,5 @@ def _has_dtype(kind: str, dtype: str) -> bool:
         import pandas as pd
 
         return pd.api.types.pandas_dtype(dtype).kind in "fiub"
-    except (TypeError, ValueError, SyntaxError):  # a name may be that of a structure
+    except (TypeError, ValueError, SyntaxError):  # NumPy may read a name as a structured dtype
         return False

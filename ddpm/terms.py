@@ -11,16 +11,20 @@ from kernels import arguments, noise, schedules
 
 
 def bound_terms(diffusion: Diffusion, x0: Tensor, *, seed: int = 0, condition: Tensor | None = None) -> Tensor:
-    """Estimate the terms of the bound of -log p(x_0), [T+1] float64 on the CPU, in nats, the mean over rows.
+    """Estimate the terms of the bound on -log p(x_0), in nats, as means over the rows.
 
-    First that of t = 1, -log p(x_0 | x_1); then KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t = 2 ... T; last
-    KL(q(x_T | x_0) || N(0, 1)). Their sum is the bound. Each x_t is drawn from q(x_t | x_0) anew, one for each row; all
-    in float64, by the network itself.
+    The first term, for t = 1, is -log p(x_0 | x_1). The terms for t = 2 ... T are KL(q(x_{t-1} | x_t, x_0) ||
+    p(x_{t-1} | x_t)). The last is KL(q(x_T | x_0) || N(0, 1)). Their sum is the bound. Each x_t is
+    drawn anew from q(x_t | x_0), once for each row. The network itself is called, in float64 on the CPU.
 
     Args:
-        x0: [N, D], a floating dtype, finite.
-        seed: of the noise.
-        condition: [N, C], for a network that is conditioned.
+        diffusion: the model.
+        x0: the rows, [N, D], of a floating dtype, finite.
+        seed: the seed of the noise.
+        condition: [N, C], if the network is conditioned.
+
+    Returns:
+        The terms, [T + 1] float64 on the CPU.
 
     Raises:
         TypeError, ValueError: a bad argument.

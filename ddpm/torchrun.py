@@ -1,4 +1,4 @@
-"""The place of this process among those that torchrun has started."""
+"""The rank of this process among those that torchrun started."""
 
 import os
 
@@ -6,10 +6,10 @@ NAMES = "RANK", "WORLD_SIZE"
 
 
 def rank_and_size() -> tuple[int, int]:
-    """Return which process this is, from 0, and how many there are; (0, 1) where torchrun did not start it.
+    """Return the rank of this process, from 0, and the number of processes; (0, 1) if torchrun did not start it.
 
     Raises:
-        ValueError: the environment has something else than such numbers.
+        ValueError: RANK or WORLD_SIZE in the environment is not a number, or RANK is not below WORLD_SIZE.
     """
     if not all(name in os.environ for name in NAMES):
         return 0, 1
@@ -21,7 +21,7 @@ def rank_and_size() -> tuple[int, int]:
 
 
 def use_own_gpu() -> None:
-    """Compute on the GPU of this process's number on its machine, where there is one of that number."""
+    """Make the GPU whose number is the local rank of this process the current one, if there is such a GPU."""
     import torch
 
     local = os.environ.get("LOCAL_RANK", "")

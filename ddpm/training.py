@@ -1,4 +1,4 @@
-"""Training: the tutorial's AdamW on all the data, and what makes it learn from tables: minibatches and averages."""
+"""Training: the tutorial's AdamW on all of the data, with options for tables, such as minibatches and averages."""
 
 import contextlib
 import dataclasses
@@ -48,58 +48,70 @@ def train(
     shards: int | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
-    """Train the network in place; what is not named is the tutorial's.
+    """Train the network of a model in place. The defaults are the tutorial's.
 
-    Training goes on where the model stands: two calls of 500 steps, with a save and a load between them or not,
-    give the weights of one call of 1000, bit for bit (same data and arguments).
+    Training continues from the state of the model. Two calls of 500 steps give the same weights, bit for bit, as one
+    call of 1000 steps with the same data and arguments, even if the model is saved and loaded between them.
 
     Args:
-        x0: data, [N, D], dtype and device of the network.
-        steps: how many updates.
-        lr, weight_decay: of AdamW.
-        seed: of the noise and of the order of rows; the noise of iteration i is that of step i of the stream.
-        progress: show a progress bar with the loss, if standard error is a terminal.
-        condition: [N, C], for a network that is conditioned.
-        batch_size: rows an iteration, without replacement, each epoch in an order of its own; None is all.
-        draws, closed_form: see Diffusion.loss.
-        warmup_steps, cosine_steps: iterations, counted from the first ever, over which the learning rate rises from 0,
-            and falls to 0 by half a cosine; None is never.
-        max_grad_norm: a gradient with a larger Euclidean norm, of all parameters, is scaled down to it.
-        ema_decay: of an exponential moving average of the weights, which the network has after training.
-        validation: [M, D], or that and a condition [M, C], on which the bound is computed, of the average where there
-            is one, with the same noise each time; after training the network has the weights that were best on it.
-        validate_every: iterations between two such looks, counted from the first ever.
-        shards: parts into which data and batches are cut, on however many ranks; see below. None is 64 where
-            torch.distributed has a default group, and no parts where it has none.
-        checkpoints: where and how often to write all that is needed to go on; None is nowhere.
+        diffusion: the model.
+        x0: data, [N, D], with the dtype and the device of the network.
+        steps: the number of updates.
+        lr: the learning rate of AdamW.
+        weight_decay: the weight decay of AdamW.
+        seed: the seed of the noise and of the order of the rows. Iteration i uses the noise of step i of the stream.
+        progress: whether to show a progress bar with the loss, if standard error is a terminal.
+        condition: [N, C], if the network is conditioned.
+        batch_size: the number of rows in an iteration, drawn without replacement. Each epoch has its own order. None is
+            all rows.
+        draws: see Diffusion.loss.
+        closed_form: see Diffusion.loss.
+        warmup_steps: the learning rate rises linearly from 0 over this many iterations, counted from the first
+            iteration of the model.
+        cosine_steps: the learning rate falls to 0 by half a cosine over this many iterations, counted from the first
+            iteration of the model. With None it does not fall.
+        max_grad_norm: if the Euclidean norm of the gradient of all parameters is larger, the gradient is scaled down to
+            it. With None it is not.
+        ema_decay: the decay of an exponential moving average of the weights, which the network has after training. With
+            None there is no average.
+        validation: rows [M, D], or a tuple of such rows and a condition [M, C]. The bound on them is computed with the
+            same noise each time, for the average if there is one. After training, the network has the weights with the
+            lowest bound.
+        validate_every: the number of iterations between two validations, counted from the first iteration of the model.
+        shards: the number of shards into which data and batches are cut, whatever the number of ranks; see below. None
+            is 64 if torch.distributed has a default group, and no shards otherwise.
+        checkpoints: where and how often to write all that is needed to resume training. None writes nothing.
 
-    Where the network has other weights after training than the optimizer moved, both are kept, in `diffusion.kept`, and
-    further training goes on from the latter.
+    Returns:
+        The losses of training and of validation.
 
-    A GaussianMLP with dropout is in training mode meanwhile, any other network in the mode that it has. Dropout takes
-    its random numbers from torch's generator, which is given a seed of the stream for each iteration and then back what
-    it had.
+    After training, the network may have an average or the best weights instead of the weights that the optimizer moved.
+    Then both are kept in `diffusion.kept`, and further training continues from the optimizer's.
 
-    Where torch.distributed has a default group, each of its processes calls this with the same arguments, and reads
-    only the rows of its own shards. A rank computes every size-th shard, all gather the gradients, and each adds them
-    in one order and takes the same step: the weights are the same bits on any number of ranks of one kind, on one
-    thread each. Every shard is a run of neighbouring rows, of which each batch has its share.
+    A GaussianMLP with dropout is in training mode during training. Any other network stays in its mode. Dropout draws
+    from torch's generator, which is seeded from the noise stream for each iteration and restored after it.
 
-    Ctrl-C ends the iteration and then training, a second one at once; see Checkpoints for more.
+    If torch.distributed has a default group, each of its processes calls this with the same arguments, and reads only
+    the rows of its own shards. A shard is a run of consecutive rows, and every batch has its share of each shard. A
+    rank computes every size-th shard. The ranks exchange their gradients, add them in one fixed order, and take the
+    same step. So the weights are the same bits on any number of ranks with one kind of hardware and one thread each.
 
-    On a CPU no hook of an optimizer is called. Where the backend `native` holds the network, a step is taken without
-    autograd and with what torch's AdamW computes, and `grad` is None afterwards.
+    Ctrl-C ends training after the current iteration. A second Ctrl-C ends it at once. See Checkpoints for more.
 
-    On CUDA, with a backend that can be recorded ("triton"), steps are replayed from a CUDA graph: the tutorial's of any
-    network, and others of a GaussianMLP without dropout. For a network that no kernel holds, let go of every loss that
-    you computed before: what autograd keeps for it cannot be part of a graph.
+    On a CPU, no hook of an optimizer is called. If the backend `native` holds the network, a step computes what torch's
+    AdamW does, but without autograd, and `grad` is None afterwards.
+
+    On CUDA, with a backend that can be recorded ("triton"), steps are replayed from a CUDA graph. This holds for the
+    tutorial's steps of any network, and for other steps of a GaussianMLP without dropout. If no kernel holds the
+    network, first delete every loss that you have computed: what autograd keeps for it cannot be part of a graph.
 
     Raises:
         TypeError, ValueError: a bad argument.
-        FloatingPointError: the loss is not finite, or a weight after an update; names the iteration. The weights stay
-            as they were before it; those of a loop on CUDA as at most 200 iterations before it.
-        KeyboardInterrupt: Ctrl-C, after a whole iteration.
-        RankLost: another process of the group has ended; names it.
+        FloatingPointError: the loss, or a weight after an update, is not finite. The message names the iteration.
+            The weights are those before it. In the tutorial's training on CUDA, they can be those of up to 200
+            iterations before it.
+        KeyboardInterrupt: Ctrl-C, after a complete iteration. With checkpoints it is a TrainingInterrupted.
+        RankLost: another process of the group has ended or no longer responds. The message names it.
     """
     steps = arguments.integer("steps", steps, 0, 2**32 - 1)
     recipe = Recipe(
@@ -125,13 +137,15 @@ def train(
     if validation is not None:
         both = validation if isinstance(validation, tuple) else (validation, None)
         if len(both) != 2:
-            raise ValueError(f"validation must be a tensor, or that and a condition; got {len(both)} of them")
+            raise ValueError(
+                f"validation must be a tensor, or a tuple of a tensor and a condition; got {len(both)} entries"
+            )
         unseen = Rows(*both)
     diffusion.check_points("x0", x0)
     if batch_size is not None and batch_size > len(x0):
         raise ValueError(f"batch_size must be from 1 to {len(x0)}, the number of rows of x0; got {batch_size}")
     with (
-        torch.inference_mode(False),  # whatever is around: what is made here is used again
+        torch.inference_mode(False),  # even if the caller has set it: tensors that are made here are used again
         torch.enable_grad(),
         processes.current() as ranks,
         deferred(terminate=checkpoints is not None) as interrupts,
@@ -148,7 +162,7 @@ def train(
         named = {}
         if checkpoints is not None or ranks is not None:
             named = identity(diffusion, steps, recipe, seen, unseen)
-            if ranks is not None:  # before anything is gathered whose size depends on these
+            if ranks is not None:  # first, because the sizes of later messages depend on these
                 told = None if checkpoints is None else [str(checkpoints.every), checkpoints.resume]
                 processes.same(ranks, digests(named | {"checkpoints": told}), x0.device)
             named["x0"] = of_all(seen, parts, ranks)
@@ -170,7 +184,7 @@ def train(
 
 
 def _is_plain(diffusion: Diffusion, recipe: Recipe, seen: Rows, unseen: Rows | None) -> bool:
-    """Whether a step is all that there is to do: no averages, no validation."""
+    """Return whether there are only steps to take: no averages, no validation, no condition."""
     return recipe.is_the_tutorials and unseen is seen.condition is None and not diffusion.kept
 
 
@@ -182,7 +196,7 @@ def _check(
     parts: Sequence[Shard] | None,
     ranks: Ranks | None,
 ) -> None:
-    """Raise unless `diffusion` can take the rows: before any weights that are kept are touched."""
+    """Raise unless `diffusion` can take the rows. This comes before any kept weights are touched."""
     if unseen is not None:
         unseen.check("validation", diffusion)
     if parts is None:
@@ -191,8 +205,8 @@ def _check(
         return
     if ranks is not None and ranks.size > len(parts):
         raise ValueError(
-            f"shards must be at least {ranks.size}, the number of ranks, and a batch have as many rows; got "
-            f"{recipe.shards} of {recipe.batch_size or len(seen.x0)} rows"
+            f"shards must be at least {ranks.size}, the number of ranks, and a batch must have as many rows; "
+            f"got {recipe.shards} shards and batches of {recipe.batch_size or len(seen.x0)} rows"
         )
     if seen.condition is not None and len(seen.condition) != len(seen.x0):
         raise ValueError(f"condition of x0 must have {len(seen.x0)} rows; got {len(seen.condition)}")
@@ -202,7 +216,7 @@ def _check(
 
 @contextlib.contextmanager
 def training_mode(network: nn.Module) -> Iterator[None]:
-    """Put a GaussianMLP with dropout into training mode for a while; what a user chose for another is left."""
+    """Put a GaussianMLP with dropout into training mode in this context. Any other network stays in its mode."""
     if network.training or not (isinstance(network, GaussianMLP) and network.dropout):
         yield
         return

@@ -10,8 +10,8 @@ class TrainingResult:
     """The losses of training.
 
     Attributes:
-        losses: [steps] float32 on the CPU, the bound in nats divided by T + 1, before each update.
-        validation_losses: iteration -> the same of the validation set, after that many updates.
+        losses: [steps] float32 on the CPU: the bound before each update, in nats, divided by T + 1.
+        validation_losses: the same bound on the validation set, by the number of updates before it.
     """
 
     losses: Tensor

@@ -1,7 +1,7 @@
-"""How a table's columns become what a network learns, and back: constants aside, each column scaled, all whitened.
+"""The transform of a table's columns into what a network learns, and back.
 
-The transforms themselves are scikit-learn's; what is here is which columns they see, their log-Jacobian, and the limits
-of their inverse.
+Constant columns are left out, every other column is scaled, and all may be whitened. The scaling is scikit-learn's.
+This module chooses the columns, computes the log-Jacobian, and limits the inverse.
 """
 
 from typing import Any
@@ -19,33 +19,35 @@ EIGENVALUE = 1e-4  # the least variance that whitening divides by, as a share of
 
 
 class TableTransform:
-    """Maps rows to z, of mean 0 and standard deviation 1 by column, and back.
+    """A transform of rows to z, whose columns have mean 0 and standard deviation 1, and back.
 
     Args:
-        kind: "standard": less the mean, over the standard deviation; "power": then Yeo and Johnson's (2000), and the
-            same again; "quantile": to a normal distribution; None: as they are.
+        kind: "standard" subtracts the mean and divides by the standard deviation. "power" then applies the transform of
+            Yeo and Johnson (2000), and standardizes again. "quantile" maps to a normal distribution. None changes
+            nothing.
         whiten: whether the columns of z are also made uncorrelated.
 
     Attributes:
-        constant: [columns], whether all rows have the same value; such columns are left out, and put back.
-        dim: how many are not.
+        constant: [columns] bool, whether all rows have the same value. Such columns are left out of z, and put back by
+            the inverse.
+        dim: the number of columns that are not constant.
     """
 
     def __init__(self, kind: str | None, whiten: bool = False) -> None:
         self.kind, self.whiten = kind, whiten
 
     def fit(self, x: Array) -> "TableTransform":
-        """Learn from rows x [N, columns].
+        """Learn the transform from rows x, [N, columns].
 
         Raises:
-            ValueError: no column has two different values.
+            ValueError: no column has two different values, or the numbers are too large.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # an error follows
+        with np.errstate(over="ignore", invalid="ignore"):  # an error is raised below
             mean = x.mean(0)
             spread = (x - mean).std(0)
         if not np.isfinite(spread).all():
             raise ValueError(
-                f"X has numbers up to {np.abs(x).max():.3g}, whose squares no float64 holds: scale it down"
+                f"X has numbers up to {np.abs(x).max():.3g}, whose squares overflow float64: scale it down"
             )
         self.constant = (np.ptp(x, axis=0) == 0) | (spread == 0)
         self.values = x[0].copy()
@@ -53,8 +55,8 @@ class TableTransform:
             raise ValueError("X must have a column with two different values; all of its columns are constant")
         self.dim = int((~self.constant).sum())
         self.shape, self.scaler = self._parts(len(x))
-        # scikit-learn compares with absolute numbers, and Yeo and Johnson's transform begins at 0: far from there no
-        # power of it has enough digits
+        # center and scale first: scikit-learn compares with absolute numbers, and Yeo and Johnson's powers lose their
+        # digits far from 0
         self.center = np.zeros(self.dim) if self.kind is None else mean[~self.constant]
         self.spread = np.ones(self.dim) if self.kind is None else spread[~self.constant]
         y = self.shape.fit_transform((x[:, ~self.constant] - self.center) / self.spread)
@@ -74,15 +76,15 @@ class TableTransform:
         return shape, StandardScaler(with_mean=self.kind is not None, with_std=self.kind is not None)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that `fit` has learnt, by name."""
+        """Return all that `fit` has learned, by name."""
         learnt = ((owner, name) for owner, names in self._owners() for name in names)
         return {name: getattr(owner, name) for owner, name in learnt if getattr(owner, name, None) is not None}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> "TableTransform":
-        """Take over what another of the same kind has learnt, from its `state`.
+        """Restore what a transform of the same kind has learned, from its `state`.
 
         Raises:
-            ValueError: it is not that of any.
+            ValueError: it is not the state of such a transform.
         """
         if self.kind is not None and self.kind not in KINDS:
             raise ValueError(f"scaling must be one of {', '.join(KINDS)} or None; got {self.kind!r}")
@@ -91,7 +93,7 @@ class TableTransform:
         if self.kind is None:
             names -= {"mean_", "scale_"}
         if state.keys() != names:
-            raise ValueError(f"a transform has {', '.join(sorted(names))}; got {', '.join(sorted(state))}")
+            raise ValueError(f"state must have the entries {', '.join(sorted(names))}; got {', '.join(sorted(state))}")
         if state["constant"].dtype != np.bool_ or state["constant"].all():
             raise ValueError("constant must be booleans, not all of them true")
         _check_state(state)
@@ -104,21 +106,24 @@ class TableTransform:
         return self
 
     def _owners(self) -> tuple[tuple[Any, tuple[str, ...]], ...]:
-        """Who has which of the numbers that are learnt."""
+        """Return the objects that hold the learned numbers, each with the names of its numbers."""
         shape = {"power": ("lambdas_",), "quantile": ("quantiles_", "references_")}.get(str(self.kind), ())
         own = ("constant", "values", "center", "spread", "matrix", "low", "high")
         return (self, own), (self.shape, shape), (self.scaler, ("mean_", "scale_"))
 
     def transform(self, x: Array) -> Array:
-        """Return z [N, dim] of rows x [N, columns]."""
+        """Return z, [N, dim], of rows x, [N, columns]."""
         y = self.shape.transform((x[:, ~self.constant] - self.center) / self.spread)
         z: Array = self.scaler.transform(y) @ self.matrix
         return z
 
     def inverse_transform(self, z: Array) -> Array:
-        """Return rows [N, columns] of z [N, dim], within the range of the training data's z where that has an end."""
+        """Return the rows, [N, columns], of z, [N, dim].
+
+        For "power" and "quantile", values are first clipped to the range of the training data.
+        """
         scaled = z @ self.inverse_matrix
-        if self.kind in ("power", "quantile"):  # whose inverse is not a number beyond, or does not go on
+        if self.kind in ("power", "quantile"):  # beyond the range their inverse is NaN, or constant
             scaled = np.clip(scaled, self.low, self.high)
         x = np.tile(self.values, (len(z), 1))
         y = self.shape.inverse_transform(self.scaler.inverse_transform(scaled))
@@ -126,7 +131,11 @@ class TableTransform:
         return x
 
     def log_jacobian(self, x: Array) -> Array:
-        """Return log |dz / dx| of each row, [N], in nats; -infinity where a row is outside of what z can say."""
+        """Return log |dz / dx| of each row, [N], in nats.
+
+        It is -infinity for a row with another value in a constant column or, for "quantile", with a value beyond the
+        range of the training data.
+        """
         varying = (x[:, ~self.constant] - self.center) / self.spread
         slopes = np.zeros_like(varying)
         if self.kind == "power":
@@ -142,7 +151,7 @@ class TableTransform:
 
 
 def _check_state(state: dict[str, NDArray[Any]]) -> None:
-    """Raise ValueError unless numbers that were learnt have the shapes and the range that these have."""
+    """Raise ValueError unless the numbers in a state have the right shapes, dtypes and ranges."""
     columns, dim, knots = state["constant"].size, int((~state["constant"]).sum()), len(state.get("references_", ()))
     shapes: dict[str, tuple[int, ...]] = {
         **{"constant": (columns,), "values": (columns,), "matrix": (dim, dim)},
@@ -157,11 +166,11 @@ def _check_state(state: dict[str, NDArray[Any]]) -> None:
         if name in ("spread", "scale_") and not (array > 0).all():
             raise ValueError(f"{name} must be positive; got {array.min()}")
         if name in shapes and knots and name.endswith("s_") and not (np.diff(array, axis=0) >= 0).all():
-            raise ValueError(f"{name} must not fall")
+            raise ValueError(f"{name} must not decrease")
 
 
 def _whitening(z: Array) -> Array:
-    """The matrix W for which z W has uncorrelated columns of variance 1."""
+    """Return the matrix W for which z W has uncorrelated columns of variance 1."""
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(z.T)))
     floor = EIGENVALUE * values.max()
     found: Array = vectors / np.sqrt(np.maximum(values, floor))
@@ -169,9 +178,9 @@ def _whitening(z: Array) -> Array:
 
 
 def _log_slope_of_quantiles(transformer: QuantileTransformer, x: Array) -> Array:
-    """log of d z / d x for z = Phi^-1(F(x)), F linear between two quantiles.
+    """Return log(dz / dx) for z = Phi^-1(F(x)), with F linear between two quantiles.
 
-    A number that comes again and again has no density.
+    A number that many rows share has no density.
     """
     slopes = np.empty_like(x)
     for column in range(x.shape[1]):

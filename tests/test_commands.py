@@ -196,7 +196,7 @@ def test_a_model_of_nan_is_not_sampled(capsys: pytest.CaptureFixture[str], tmp_p
         next(broken.parameters()).fill_(torch.nan)
     ddpm.save(broken, model)
     said = error(capsys, "sample", model, "--count", "3", "--out", tmp_path / "x.npy")
-    assert said == "the samples are not finite: the weights of the model are not, or are too large"
+    assert said == "the samples are not finite: the weights of the model are not finite, or too large"
     assert not (tmp_path / "x.npy").exists()
 
 

@@ -215,7 +215,7 @@ def test_defaults_follow_from_the_shape_alone() -> None:
             None,
             "X has columns that are not numbers: a",
         ),
-        (1e200 * rows(5), None, "whose squares no float64 holds: scale it down"),
+        (1e200 * rows(5), None, "whose squares overflow float64: scale it down"),
     ],
 )
 def test_bad_data_is_named_before_training(x: Any, y: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_a_column_that_seldom_varies_is_said(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(large_tables, "SAMPLE", 50)
     frame = table(2000)[["x", "n"]]
     frame["rare"] = np.arange(2000) == 777
-    with pytest.warns(UserWarning, match="column rare varies in so few rows that it is taken for a constant"):
+    with pytest.warns(UserWarning, match="column rare varies in so few rows that it is treated as constant"):
         model = large_tables.fit(
             ddpm.DDPM(steps=2, timesteps=5, random_state=0), parts(tmp_path / "x.parquet", frame, None, 500)
         )

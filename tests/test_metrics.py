@@ -79,7 +79,7 @@ def test_the_mixture_finds_how_many_there_are() -> None:
 @pytest.mark.parametrize(
     ("samples", "data", "said"),
     [
-        (ROWS[:, :1], ROWS, "samples has 1 columns, but data 2"),
+        (ROWS[:, :1], ROWS, "samples and data must have the same number of columns; got 1 and 2"),
         (ROWS[:0], ROWS, r"samples must have shape \[N, D\] with N >= 1; got \[0, 2\]"),
         (ROWS, ROWS[:, 0], "data must have shape"),
         (ROWS, np.where(np.arange(2000).reshape(1000, 2) == 9, np.nan, ROWS), "data must be finite; row 4 is not"),

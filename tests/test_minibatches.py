@@ -344,7 +344,11 @@ def test_an_interrupt_leaves_a_usable_model(backend: str, monkeypatch: pytest.Mo
         ({"validate_every": 0}, ValueError, "validate_every must be from 1"),
         ({"validation": X0 * math.nan}, ValueError, "validation must be finite"),
         ({"validation": X0.double()}, TypeError, r"validation must be torch\.float32, the dtype of the network"),
-        ({"validation": (X0, X0, X0)}, ValueError, "validation must be a tensor, or that and a condition; got 3"),
+        (
+            {"validation": (X0, X0, X0)},
+            ValueError,
+            "validation must be a tensor, or a tuple of a tensor and a condition; got 3",
+        ),
         ({"validation": torch.zeros(3, 1)}, ValueError, r"validation must have shape \[N, 2\]"),
         ({"validation": [[0.0, 1.0]]}, TypeError, r"validation must be a torch\.Tensor; got list"),
     ],

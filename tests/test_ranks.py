@@ -97,14 +97,14 @@ def train_with_other_arguments(folder: Path) -> None:
         ({"lr": 0.01 * (1 + rank)}, "lr must be the same on all ranks"),
         ({"seed": rank}, "seed must be the same on all ranks"),
         ({"shards": 1}, "shards must be at least 2, the number of ranks"),
-        ({"batch_size": 1}, "shards must be at least 2, the number of ranks, and a batch have as many rows"),
+        ({"batch_size": 1}, "shards must be at least 2, the number of ranks, and a batch must have as many rows"),
     ):
         with pytest.raises(ValueError, match=said):
             train(diffusion(), **own)
     model = diffusion()
     with torch.no_grad():
         next(model.parameters()).add_(rank)
-    with pytest.raises(ValueError, match=f"state of diffusion must be the same on all ranks; on rank {1 - rank}"):
+    with pytest.raises(ValueError, match=f"state of diffusion must be the same on all ranks; rank {1 - rank}"):
         train(model)
     path = folder / f"{rank}.safetensors"
     train(diffusion(), checkpoints=ddpm.Checkpoints(folder / "0.safetensors", 5))
@@ -122,7 +122,7 @@ def train_until_one_dies(path: Path, how: int) -> None:
     ranks.TIMEOUT, ranks.PATIENCE = timedelta(seconds=3), 1.0
     if dist.get_rank() == 1:
         test_checkpoints.send(pytest.MonkeyPatch(), {7: (how,)})
-    with pytest.raises(RankLost, match=r"^rank 1 \(process \d+ on .+\) ended or answers no more"):
+    with pytest.raises(RankLost, match=r"^rank 1 \(process \d+ on .+\) ended or no longer responds"):
         train(diffusion(), 10**6, **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 1))
     os._exit(0)  # a group that has lost a rank cannot be ended in good order
 

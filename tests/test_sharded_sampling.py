@@ -300,12 +300,15 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (["--out", "{tmp}/s/", "--format", "csv"], "'--format': 'csv' is not one of"),
         (["--out", "{tmp}/no/s/"], "/no does not exist"),
         (["--out", "{tmp}/file/"], "file: is a file, not a folder"),
-        (["--out", "{tmp}/full/"], "full/: has files, mine.txt for one, but no _samples.json: take an empty folder"),
-        (["--out", "{tmp}/full"], "full/: has files, mine.txt for one"),
+        (
+            ["--out", "{tmp}/full/"],
+            "full/: contains files, for example mine.txt, but no _samples.json: use an empty folder",
+        ),
+        (["--out", "{tmp}/full"], "full/: contains files, for example mine.txt"),
         (["--out", "{tmp}/s/", "--format", "npy"], "holds numbers alone, and the table has text"),
         (
             ["--out", "{tmp}/s/", "--first", str(2**48)],
-            f"first and count reach {2**48 + COUNT}; there are 2^48 samples",
+            f"first + count is {2**48 + COUNT}, above the limit of 2^48",
         ),
         (["--out", "{tmp}/s/", "--backend", "none"], "'none'"),
     ],
@@ -324,7 +327,7 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (["--seed", "2"], "was begun with --seed 1; this command has --seed 2: take another folder"),
+        (["--seed", "2"], "was begun with --seed 1; this command has --seed 2: use another folder"),
         (["--count", "99"], "was begun with --count 100; this command has --count 99"),
         (["--first", "0"], "was begun with --first 7; this command has --first 0"),
         (["--format", "npy"], "was begun with --format parquet; this command has --format npy"),
@@ -357,7 +360,7 @@ def test_a_folder_belongs_to_one_model_and_one_size_of_parts(
 
 
 def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, points: Path) -> None:
-    for text, said in (("{", "is not a whole record"), ("[]", "is not a whole"), ('{"version": 9}', "version 9; this")):
+    for text, said in (("{", "is not a valid record"), ("[]", "is not a valid"), ('{"version": 9}', "version 9; this")):
         (tmp_path / "_samples.json").write_text(text)
         with pytest.raises(ValueError, match=rf"_samples\.json: .*{said}"):
             sample_to_folder(points, tmp_path, COUNT, **OPTIONS)
@@ -416,7 +419,7 @@ def test_a_file_that_does_not_fit_in_memory(
     monkeypatch.setattr(memory, "available", lambda: 10_000_000_000)
     said = error(capsys, *command, "--count", "4_000_000_000")
     assert re.fullmatch(
-        rf"{tmp_path}/x\.csv: 4000000000 rows need \d+ GB of memory, and there are 10: "
+        rf"{tmp_path}/x\.csv: 4000000000 rows need \d+ GB of memory, but 10 GB are available: "
         rf"write them into a folder, in parts, with --out {tmp_path}/x/",
         said,
     )

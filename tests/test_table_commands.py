@@ -124,7 +124,7 @@ def test_text_that_npy_cannot_hold_is_refused_before_sampling(
     [
         ("x\n1\n", "x.csv: has one row, of which nothing can be learnt"),
         ("x,y\n1,2\n1,2\n", "x.csv: X must have a column with two different values"),
-        ("x\n1e308\n-1e308\n", "x.csv: X has numbers up to 1e+308, whose squares no float64 holds: scale it down"),
+        ("x\n1e308\n-1e308\n", "x.csv: X has numbers up to 1e+308, whose squares overflow float64: scale it down"),
         ("a,b\n1,2\n3,cat\n", "x.csv, line 3, column 'b': 'cat' is not a number"),
     ],
 )
