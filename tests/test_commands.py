@@ -125,7 +125,7 @@ def test_existing_outputs_need_force(
         (["train", "{data}", "--out", "{run}", "--seed", str(2**64)], str(2**64)),
         (["sample", "{model}", "--out", "x.npy"], "Missing option '--count'"),
         (["sample", "{model}", "--count", "-1", "--out", "x.npy"], "'--count': -1 is not in the range"),
-        (["sample", "{model}", "--count", "1", "--out", "x.txt"], "x.txt: tables are kept in"),
+        (["sample", "{model}", "--count", "1", "--out", "x.txt"], "x.txt: must be a .csv, .parquet or .npy file"),
         (["sample", "{model}", "--count", "1", "--out", "{tmp}/x.npy", "--backend", "none"], "'none'"),
         (["sample", "missing.safetensors", "--count", "1", "--out", "{tmp}/x.npy"], "missing.safetensors"),
         (["sample", "{data}", "--count", "1", "--out", "{tmp}/x.npy"], "data.npy"),

@@ -302,7 +302,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (["--out", "{tmp}/file/"], "file: is a file, not a folder"),
         (["--out", "{tmp}/full/"], "full/: has files, mine.txt for one, but no _samples.json: take an empty folder"),
         (["--out", "{tmp}/full"], "full/: has files, mine.txt for one"),
-        (["--out", "{tmp}/s/", "--format", "npy"], "holds numbers alone, and the table has text"),
+        (["--out", "{tmp}/s/", "--format", "npy"], "holds only numbers, but the table has text"),
         (
             ["--out", "{tmp}/s/", "--first", str(2**48)],
             f"first and count reach {2**48 + COUNT}; there are 2^48 samples",

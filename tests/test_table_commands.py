@@ -115,7 +115,7 @@ def test_text_that_npy_cannot_hold_is_refused_before_sampling(
     flowers.to_csv(tmp_path / "x.csv", index=False)
     run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
     assert main(["sample", str(tmp_path / "m.safetensors"), "--count", "3", "--out", str(tmp_path / "s.npy")]) == 2
-    assert "s.npy: a .npy file holds numbers alone, and the table has text" in capsys.readouterr().err
+    assert "s.npy: a .npy file holds only numbers, but the table has text" in capsys.readouterr().err
     assert not (tmp_path / "s.npy").exists()
 
 
@@ -349,4 +349,4 @@ def test_points_that_are_not_like_noise_are_warned_of(capsys: pytest.CaptureFixt
 def test_points_beyond_float32_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([[0.0, 1.0], [0.0, 1e39]]))
     assert main(["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run.safetensors"), *TUTORIAL]) == 2
-    assert "x.npy: row 1 (from 0), column 1: 1e+39 is too large for float32" in capsys.readouterr().err
+    assert "x.npy: row 1 (from 0), column 1: 1e+39 overflows float32: scale it" in capsys.readouterr().err

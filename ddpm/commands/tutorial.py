@@ -57,7 +57,7 @@ def _as_they_are(data: Path, found: Any) -> Any:
     if not np.isfinite(points).all():
         row, column = np.argwhere(~np.isfinite(points))[0]
         raise ValueError(
-            f"{data}: row {row} (from 0), column {names[column]!r}: {exact[row, column]} is too large for float32"
+            f"{data}: row {row} (from 0), column {names[column]!r}: {exact[row, column]} overflows float32: scale it"
         )
     mean, std = exact.mean(0), exact.std(0)
     far = [
