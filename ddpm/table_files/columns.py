@@ -86,7 +86,10 @@ def take_apart(frame: Any, columns: Columns) -> tuple[Any, Any]:
 
 
 def wrong_number(x: Any) -> tuple[int, Any, str] | None:
-    """Return row, column and error of the first number that is not finite or has too many digits for float64, or None."""
+    """Return row, column and error of the first number that is not finite or has too many digits for float64.
+
+    Return None if all numbers are fine.
+    """
     frame = hasattr(x, "iloc")
     for i in range(x.shape[1]):
         values = x.iloc[:, i].to_numpy() if frame else x[:, i]

@@ -35,7 +35,7 @@ def too_long(field: str) -> str | None:
 
 
 def diagnose(path: Path, layout: Layout, columns: list[str], wrong: Wrong) -> None:
-    """Raise ValueError for the first row that is wider or narrower than the first, or the first wrong field of `columns`."""
+    """Raise ValueError for the first row of another width than row 1, or the first wrong field of `columns`."""
     places = [(layout.columns.index(name), name) for name in columns]
     truths: tuple[int, str, str] | None = None
     for line, fields in records(path, layout):
