@@ -146,9 +146,7 @@ def prepare(
     if result is not None:
         on: tuple[Tensor, ...] = noise(checked)
         wanted = expected(checked, *on)  # first, because a training step changes the weights
-        with mock.patch.object(
-            sizes, "MANY", sizes.MANY if case.N < sizes.MANY else 1
-        ):  # check the kernel that is timed
+        with mock.patch.object(sizes, "MANY", sizes.MANY if case.N < sizes.MANY else 1):  # the kernel that is timed
             notes["error"] = difference = error(result(*(eps.to(case.device) for eps in on)), wanted)
         assert difference <= tolerance, f"{name} is {difference:.1e} away from the reference, more than {tolerance}"
 
