@@ -1,4 +1,4 @@
-"""JAX, jitted: one lax.scan over time draws the noise of a step, does the step and adds up the bound. It keeps no noise."""
+"""JAX, jitted: one lax.scan over time draws the noise of a step, does the step and adds up the bound."""
 
 import contextlib
 import functools
