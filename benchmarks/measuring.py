@@ -29,7 +29,7 @@ def waited_for(run: Callable[[], Any], device: str) -> Callable[[], Any]:
 
 
 def peak_extra_bytes(run: Callable[[], Any], device: str) -> int | None:
-    """Return the peak of the memory that a call adds, its result included, or None where it cannot be measured.
+    """Return the peak of the memory that a call adds, its result included, or None if it cannot be measured.
 
     On a CPU it is the resident memory of this process. An earlier call must have compiled the function. Pages that the
     allocator keeps are first given back to the system. On CUDA it is the memory that torch allocates.

@@ -25,7 +25,7 @@ def gap(case: Case, size: str) -> str | None:
 
 
 def compiled(p: Problem, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Compile a function anew for every case, with CUDA graphs on CUDA."""
+    """Compile a function again for every case, with CUDA graphs on CUDA."""
     torch.compiler.reset()
     return torch.compile(function, mode="reduce-overhead" if p.case.device == "cuda" else None)
 
