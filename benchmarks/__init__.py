@@ -1,1 +1,1 @@
-"""How fast, beside whom, how it grows, how near the limit, and is it the same result? `python -m benchmarks --help`."""
+"""Benchmarks: speed beside rivals, growth with size, share of the hardware limit. See `python -m benchmarks --help`."""

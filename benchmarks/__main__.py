@@ -1,4 +1,4 @@
-"""The command: run the benchmarks, draw the report of a result, compare two results."""
+"""The command: run the benchmarks, write the report of a result, compare two results."""
 
 import platform
 import re
@@ -24,20 +24,28 @@ result_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def command() -> None:
-    """How fast, beside whom, how it grows, how near the limit, and is it the same result?"""
+    """Measure how fast the backends are, beside rivals, and check that their results are the same."""
 
 
 @command.command()
-@click.option("--full", "size", flag_value="full", help="Every axis, and the tutorial itself: an hour.")
-@click.option("--tiny", "size", flag_value="tiny", help="Everything once, at sizes that say nothing.")
+@click.option("--full", "size", flag_value="full", help="Vary every size, and run the tutorial itself. Takes an hour.")
+@click.option("--tiny", "size", flag_value="tiny", help="Run everything once, at sizes too small to mean anything.")
 @click.option("--op", "ops", type=click.Choice(OPS), multiple=True, help="Only this operation; may be repeated.")
-@click.option("--rival", "names", type=click.Choice(rivals.RIVALS), multiple=True, help="Only this one; likewise.")
-@click.option("--device", "devices", type=click.Choice(DEVICES), multiple=True, help="Likewise.  [default: all here]")
+@click.option(
+    "--rival", "names", type=click.Choice(rivals.RIVALS), multiple=True, help="Only this rival; may be repeated."
+)
+@click.option(
+    "--device",
+    "devices",
+    type=click.Choice(DEVICES),
+    multiple=True,
+    help="Only this device; may be repeated.  [default: all that are here]",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=HERE / "results", help="Folder.")
 def run(size: str | None, ops: tuple[str, ...], names: tuple[str, ...], devices: tuple[str, ...], out: Path) -> None:
-    """Measure, and write the result as JSON, a table and figures, named by machine, versions and time.
+    """Run the benchmarks. Write the result as JSON, a table and figures, named by machine, versions and time.
 
-    The short run takes some minutes. One that is interrupted keeps what it has measured.
+    Without --full, this takes some minutes. An interrupted run keeps what it has measured.
     """
     here = DEVICES if torch.cuda.is_available() else ("cpu",)
     if "cuda" in devices and "cuda" not in here:
@@ -55,7 +63,7 @@ def run(size: str | None, ops: tuple[str, ...], names: tuple[str, ...], devices:
 
 
 def machine_name() -> str:
-    """Processor or GPU, and threads, as a part of a file's name."""
+    """Return the GPU, or the processor and the number of threads, as part of a file name."""
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
     else:
@@ -67,9 +75,9 @@ def machine_name() -> str:
 
 @command.command("report")
 @click.argument("result", type=result_file)
-@click.option("--readme", is_flag=True, help="Put tables and figures into README.md and docs/benchmarks.md.")
+@click.option("--readme", is_flag=True, help="Also put tables and figures into README.md and docs/benchmarks.md.")
 def write_report(result: Path, readme: bool) -> None:
-    """Write the table and figures of a RESULT beside it."""
+    """Write the table and the figures of RESULT beside it."""
     click.echo(report.write(result))
     if readme:
         report.write_into_readme(result, HERE.parent)
@@ -84,21 +92,23 @@ def compare(before: Path, after: Path) -> None:
 
 
 @command.command()
-@click.option("--data", type=click.Choice(DATA), multiple=True, default=DATA, help="Only this; may be repeated.")
+@click.option("--data", type=click.Choice(DATA), multiple=True, default=DATA, help="Only this data; may be repeated.")
 @click.option(
     "--model", "models", type=click.Choice(list(MODELS)), multiple=True, default=list(MODELS), help="Likewise."
 )
-@click.option("--seeds", type=click.IntRange(min=1), default=5, help="Draws of each distribution.  [default: 5]")
-@click.option("--splits", type=click.IntRange(min=1), default=3, help="Splits of each table.  [default: 3]")
-@click.option("--into", type=result_file, help="A result to go on with, of the same --seeds and --splits.")
-@click.option("--epochs/--no-epochs", default=True, help="An epoch of a million rows too.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=5, help="Number of draws of each distribution.  [default: 5]"
+)
+@click.option("--splits", type=click.IntRange(min=1), default=3, help="Number of splits of each table.  [default: 3]")
+@click.option("--into", type=result_file, help="A result to continue, with the same --seeds and --splits.")
+@click.option("--epochs/--no-epochs", default=True, help="Also time an epoch of a million rows.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=HERE / "quality" / "results", help="Folder."
 )
 def quality(
     data: tuple[str, ...], models: tuple[str, ...], seeds: int, splits: int, epochs: bool, into: Path | None, out: Path
 ) -> None:
-    """How good are the models, beside what people take instead? Takes half an hour."""
+    """Measure how good the models are, beside what people use instead. Takes half an hour."""
     out.mkdir(parents=True, exist_ok=True)
     path = into or out / f"{machine_name()}_{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     session.run(path, data, models, {"distributions": seeds, "tables": splits}, epochs)

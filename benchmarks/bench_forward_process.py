@@ -1,4 +1,4 @@
-"""x_0 ... x_T, whole."""
+"""Benchmark of the forward process: the whole trajectory x_0 ... x_T."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from benchmarks.problem import Problem
 from kernels.forward_process import reference
 from kernels.noise import FORWARD
 
-# A chain of T roundings to float32 (6e-8 each, most of them forgotten again), and normals that differ by six units.
+# T roundings to float32 (6e-8 each, most of which fade along the chain), and normals that differ by six units.
 TOLERANCE = 2e-6
 
 

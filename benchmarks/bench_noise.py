@@ -1,4 +1,4 @@
-"""The normals of every step. Rivals draw as many from their own generators."""
+"""Benchmark of the noise: the normals of every step. Rivals draw as many from their own generators."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from torch import Tensor
 from benchmarks.problem import Problem
 from kernels.noise import FORWARD
 
-# Six units in the last place of normals of which the largest is near 5: logarithms and cosines differ by that much.
+# Six units in the last place of the largest normals, near 5: logarithms and cosines differ by that much.
 TOLERANCE = 1e-6
 
 
 def no_noise(problem: Problem) -> tuple[Tensor, ...]:
-    """Give no noise: it is what is made."""
+    """Return no noise: making it is the operation."""
     return ()
 
 

@@ -1,4 +1,4 @@
-"""Samples: T steps from noise to data."""
+"""Benchmark of the reverse process: samples, in T steps from noise to data."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from benchmarks.problem import Problem
 from kernels.noise import REVERSE, TERMINAL
 from kernels.reverse_process import reference
 
-# Relative to the largest sample. Rounding leaves the reference in float32 1e-7 away from the oracle; the backends' own
-# normals differ from the oracle's by a few units in the last place, which is 2e-7.
+# Relative to the largest sample. The reference in float32 is 1e-7 away from the oracle, because of rounding. The
+# normals of the backends differ from the oracle's by a few units in the last place, which is 2e-7.
 TOLERANCE = 2e-6
 
 

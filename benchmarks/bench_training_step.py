@@ -1,4 +1,4 @@
-"""The bound, its gradients and one step of AdamW."""
+"""Benchmark of the training step: the bound, its gradients and one step of AdamW."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from benchmarks.bench_forward_process import noise
 from benchmarks.bench_variational_bound import differentiated
 from benchmarks.problem import LR, WEIGHT_DECAY, Problem
 
-# The first step of AdamW moves a weight by lr * sign(gradient), wrong by lr * 1e-8 / |gradient|; the weights themselves
+# The first step of AdamW moves a weight by lr * sign(gradient), with an error of lr * 1e-8 / |gradient|. The weights
 # are near 1.
 TOLERANCE = 1e-5
 

@@ -1,6 +1,6 @@
-"""The whole tutorial as a process of its own, from its start to its end: 1000 training steps, 1000 samples.
+"""Benchmark of the whole tutorial as a new process, from start to end: 1000 training steps, 1000 samples.
 
-Cold is with no compiler's cache, warm with what the run before it left there; imports are in both.
+A cold run starts with empty compiler caches, a warm run with those that the run before filled. Both include imports.
 """
 
 import atexit
@@ -22,14 +22,14 @@ from benchmarks.problem import Problem
 
 ITERATIONS = {"tiny": 2, "short": 1000, "full": 1000}
 
-# Nats above the entropy of the data, which no model gets under but by luck of its draws: what the tutorial's network
-# comes to, give or take what its initial weights and its noise do.
+# Limits for the bound, in nats above the entropy of the data. A model can only be below the entropy if its draws are
+# lucky. The rest is room for the tutorial's network, its initial weights and its noise.
 BEST, WORST = -0.1, 1.0
 
 
 @functools.cache
 def empty_caches(name: str, device: str) -> dict[str, str]:
-    """Where compilers keep what they have done, and that they keep all of it; filled by the first run."""
+    """Return an environment with empty compiler caches that keep everything. The first run fills them."""
     folder = tempfile.mkdtemp(prefix="benchmark")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     places = {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": folder, "JAX_COMPILATION_CACHE_DIR": folder}
@@ -38,7 +38,7 @@ def empty_caches(name: str, device: str) -> dict[str, str]:
 
 
 def run(name: str, device: str, iterations: int, caches: dict[str, str]) -> dict[str, Any]:
-    """Run the tutorial as a process, and return what it reports."""
+    """Run the tutorial as a new process, and return what it reports."""
     command = [sys.executable, "-m", "benchmarks.bench_tutorial", name, device, str(iterations)]
     finished = subprocess.run(command, env=os.environ | caches, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
@@ -55,7 +55,7 @@ def test_tutorial(benchmark: BenchmarkFixture, name: str, case: Case, turn: str,
 
 
 def main(name: str, device: str, iterations: str) -> None:
-    """The process that is timed."""
+    """Run the tutorial, in the process that is timed, and print its bound."""
     problem = Problem(Case("tutorial", device=device))
     losses, samples = rivals.load(name).train_and_sample(problem, int(iterations))
     assert tuple(samples.shape) == (problem.case.N, problem.case.D)

@@ -1,4 +1,4 @@
-"""The bound and the gradient of every weight."""
+"""Benchmark of the variational bound and the gradient of every weight."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from benchmarks.bench_forward_process import noise
 from benchmarks.problem import Problem
 from kernels.variational_bound import reference
 
-# Relative to the largest gradient. Rounding leaves the reference in float32 3e-6 away from the oracle; leaving out one
-# of 250 steps, 3e-3.
+# Relative to the largest gradient. The reference in float32 is 3e-6 away from the oracle, because of rounding. Leaving
+# out one of 250 steps makes an error of 3e-3.
 TOLERANCE = 1e-5
 
 
 def differentiated(problem: Problem, eps: Tensor) -> tuple[torch.nn.Module, Tensor]:
-    """The oracle's network, every parameter with its gradient, and the loss."""
+    """Return the oracle's network, with a gradient for every parameter, and the loss."""
     network, x0, betas = problem.double()
     loss = reference.bound(network, x0, betas, eps.double())
     loss.backward()

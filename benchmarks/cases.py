@@ -1,4 +1,4 @@
-"""The cases that are measured: each operation at the tutorial's size, and away from it along one axis at a time."""
+"""The cases to measure: each operation at the tutorial's size, and with one size at a time changed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -36,14 +36,14 @@ FULL = {
     "D": (1, 2, 4, 8, 16),
     "H": (4, 8, 16, 32, 64, 128),
 }
-SHORT = {"cpu": 20_000, "cuda": 1_000_000}  # the one other N
+SHORT = {"cpu": 20_000, "cuda": 1_000_000}  # the only other N of a short run
 
-# for the tests: every axis is walked, and nothing takes long
+# for the tests: nothing takes long
 TINY = {"N": 16, "T": 2}
 
 
 def cases(op: str, size: str, device: str) -> Iterator[Case]:
-    """The cases of an operation; no case twice."""
+    """Yield the cases of an operation, no case twice."""
     if size == "tiny":
         yield Case(op, **TINY, device=device)
         return

@@ -1,4 +1,4 @@
-"""The ceilings of this machine, measured at the start of a run: the roof under which every kernel stands."""
+"""The ceilings of this machine: the highest rates that a kernel can expect. Measured at the start of a run."""
 
 import statistics
 import time
@@ -12,12 +12,12 @@ ROUNDS = 9
 
 
 def measure(device: str, size: str = "full") -> dict[str, float]:
-    """Operations of a lane, and bytes of memory, a second.
+    """Return operations per second and bytes of memory per second.
 
-    An operation is what a lane of a vector unit does in an instruction; a multiply-add counts as one. On a CPU the rate
-    is that of a matrix product, which is nothing but multiply-adds; units that run beside those of the multiply-adds
-    can make a kernel exceed it. On CUDA it is the rate at which instructions are
-    issued, at the highest clock. Bytes are those of a sum of two long vectors, read and written.
+    An operation is what one lane of a vector unit does in one instruction. A multiply-add counts as one. On a CPU the
+    rate is that of a matrix product, which consists of multiply-adds. A kernel can exceed it if it also uses units that
+    run beside those of the multiply-adds. On CUDA it is the rate at which instructions are issued at the highest clock.
+    The bytes are those that a sum of two long vectors reads and writes.
     """
     scale = 16 if size == "tiny" else 1
     a, b, c = (torch.ones(2**26 // scale, device=device) for _ in range(3))
@@ -31,7 +31,7 @@ def measure(device: str, size: str = "full") -> dict[str, float]:
 
 
 def median_seconds(run: Callable[[], object], device: str) -> float:
-    """Of a call that waits, after one that warms up."""
+    """Return the median time of a call in seconds, after one call to warm up. It includes waiting for the device."""
     run, seconds = waited_for(run, device), []
     for _ in range(1 + ROUNDS):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Two results side by side: what takes longer now, and is it more than noise?"""
+"""Compare two results: what takes longer now, and is it more than noise?"""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from benchmarks.results import Timed, seconds
 
 
 def table(before: Path, after: Path) -> str:
-    """A line for each case and rival that both have, the largest change first; what is beyond noise says so."""
+    """Return a line for each case and rival in both results, the largest slowdown first, and whether it is noise."""
     old, new = results.read(before), results.read(after)
     lines = []
     for key in old.timed.keys() & new.timed.keys():
@@ -30,14 +30,14 @@ def table(before: Path, after: Path) -> str:
 
 
 def verdict(a: Timed, b: Timed) -> str:
-    """Beyond noise is where the quartiles of the one leave out those of the other."""
+    """Return "slower" or "faster" if the ranges between the quartiles do not overlap, else "within noise"."""
     if b.quartiles[0] > a.quartiles[2]:
         return "slower"
     return "faster" if b.quartiles[2] < a.quartiles[0] else "within noise"
 
 
 def conditions(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """List, before and after, what a difference may come from other than the code."""
+    """Return name, value before and value after of what can cause a difference, other than the code."""
 
     def of(document: dict[str, Any]) -> dict[str, Any]:
         info = document["machine_info"]

@@ -1,8 +1,8 @@
-"""Operations and bytes that a kernel of ours cannot do without; with a ceiling, the shortest time it could take.
+"""Operations and bytes that one of our kernels needs. With a ceiling they give the shortest time that it could take.
 
-Counted as benchmarks.ceiling counts: a multiply-add is one operation. Where a kernel's file has `operations`, they are
-those of a vector's lane; for Triton's kernels they are read in the machine code. Bytes are those of inputs and outputs:
-what a kernel writes and reads again in between is its own affair.
+They are counted as in benchmarks.ceiling: a multiply-add is one operation. If a kernel's file has `operations`, these
+are operations of a lane of a vector. For Triton's kernels they are read from the machine code. The bytes are those of
+inputs and outputs, without those that a kernel writes and reads again in between.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ WRITES_ALL = ("noise", "forward_process")
 
 
 def of(case: Case, name: str) -> dict[str, Any]:
-    """{"operations": in all, "bytes": in all}, or nothing for those whose kernels are not ours or not counted."""
+    """Return {"operations": total, "bytes": total}, or {} if the kernel is not ours or is not counted."""
     if name not in backends.REGISTERED:
         return {}
     op = "variational_bound" if case.op == "training_step" else case.op
@@ -30,7 +30,7 @@ def of(case: Case, name: str) -> dict[str, Any]:
 
 
 def instructions(case: Case, op: str) -> float | None:
-    """Instructions of Triton's kernel for a (sample, step), times the lanes of a warp, where its loop says so."""
+    """Return the instructions of a Triton kernel for a (sample, step), times the lanes of a warp, or None."""
     if case.device != "cuda":
         return None
     from triton.backends.compiler import GPUTarget

@@ -1,10 +1,10 @@
-"""Every Triton kernel compiled for GPUs, where there is none: registers, spills, instructions, shared memory.
+"""Compile every Triton kernel for GPUs, without a GPU, and count registers, spills, instructions and shared memory.
 
     python -m benchmarks.machine_code
 
-prints the table from which the limits in the kernels' docstrings are taken. A kernel is compiled as a launch compiles
-it: every tensor begins at a multiple of 16 bytes, which Triton looks at (a row of a tensor does so if the row's length
-is a multiple of 4).
+prints the table from which the limits in the kernels' docstrings are taken. A kernel is compiled as at a launch: Triton
+checks whether a tensor begins at a multiple of 16 bytes, and here every tensor does. (A row of a tensor does so if the
+row's length is a multiple of 4.)
 """
 
 import re
@@ -30,7 +30,7 @@ from kernels.variational_bound.triton_wide import wide_kernel
 
 SM80, SM90, GFX942 = GPUTarget("cuda", 80, 32), GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)
 
-# the tutorial's network, and for each dimension the widest that is unrolled; of the others some corners
+# the tutorial's network and, for each dimension, the widest that is unrolled; then some corner cases of wide ones
 UNROLLED = [(1, 4), (1, 12), (2, 6), (3, 4)]
 WIDE = [(1, 64), (4, 64), (8, 16), (8, 64)]
 
@@ -39,12 +39,12 @@ NO_TABLES = dict.fromkeys(("skip_ptr", "out_table_ptr", "std_scale_ptr"))
 WITH_TABLES = [(1, 4), (1, 10), (2, 5), (3, 3)]  # the tutorial's size, and the widest that are unrolled
 
 
-INSTRUCTION = r"/\*[0-9a-f]{4,}\*/\s+(?=\S)"  # what is before one in nvdisasm's listing: its address
+INSTRUCTION = r"/\*[0-9a-f]{4,}\*/\s+(?=\S)"  # the address before an instruction in nvdisasm's listing
 
 
 @dataclass(frozen=True)
 class Specialization:
-    """A kernel, the constants that it is launched with, and the (sample, step) pairs of a warp in a turn of a loop."""
+    """A kernel, the constants of its launch, and the (sample, step) pairs that a warp does in one turn of its loop."""
 
     name: str
     kernel: Any
@@ -58,7 +58,7 @@ class Specialization:
 
 
 def specializations() -> Iterator[Specialization]:
-    """Those that the launchers use."""
+    """Yield the specializations that the launchers use."""
     yield Specialization("noise", normal_kernel, {"STREAM": 0, "BLOCK": 128}, 0)
     yield Specialization("forward_process", forward_kernel, {"BLOCK": 32}, 4 * 32)
     yield Specialization("transition_bound", transition_kernel, {"BLOCK": 1024, "variance_ptr": None}, 0, 4)
@@ -84,7 +84,7 @@ def specializations() -> Iterator[Specialization]:
 
 
 def compile_for(specialization: Specialization, target: GPUTarget, step: str = "*i64") -> Any:
-    """Triton's compiled kernel; `step` is a pointer as in a CUDA graph, or a number, in Triton's words for types."""
+    """Return the compiled kernel. `step` is a type in Triton's notation: a pointer, as in a CUDA graph, or a number."""
     kernel, constants = specialization.kernel, specialization.constants
 
     def kind(name: str) -> str:
@@ -105,15 +105,15 @@ def compile_for(specialization: Specialization, target: GPUTarget, step: str = "
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources that a kernel takes.
+    """The resources that a kernel uses.
 
     Attributes:
-        registers: of a thread.
+        registers: registers of a thread.
         stack: bytes of a thread's stack, where spilled registers go.
-        loop: instructions of the longest loop.
+        loop: instructions of the longest innermost loop.
         code: instructions of the whole kernel.
         shared: bytes of shared memory of a program.
-        exchanges: instructions of the PTX that write shared memory or read it.
+        exchanges: PTX instructions that write or read shared memory.
     """
 
     registers: int
@@ -125,7 +125,7 @@ class Resources:
 
 
 def resources(compiled: Any) -> Resources:
-    """Return what an NVIDIA kernel takes, by the tools that come with Triton."""
+    """Return the resources of an NVIDIA kernel, measured with the tools that come with Triton."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
@@ -144,7 +144,7 @@ def resources(compiled: Any) -> Resources:
 
 
 def innermost(listing: str) -> list[int]:
-    """Instructions of the loops that hold no other: between a label and a branch back to it."""
+    """Return the instructions of each innermost loop. A loop lies between a label and a branch back to it."""
     labels: dict[str, int] = {}
     loops: list[tuple[int, int]] = []
     at = 0
@@ -164,7 +164,7 @@ def innermost(listing: str) -> list[int]:
 
 
 def amd_scratch(compiled: Any) -> int:
-    """Bytes of memory that an AMD kernel spills to (scalars spilled to the lanes of a vector register take none)."""
+    """Return the bytes of memory that an AMD kernel spills to (scalars spilled to vector registers need none)."""
     return sum(int(size) for size in re.findall(r"\.private_segment_fixed_size:\s+(\d+)", compiled.asm["amdgcn"]))
 
 

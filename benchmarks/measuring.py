@@ -1,4 +1,4 @@
-"""Around what is timed: waiting for a device, the peak of memory, and what the machine is."""
+"""Helpers for measuring: wait for a device, measure peak memory, describe the machine."""
 
 import ctypes
 import gc
@@ -16,7 +16,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def waited_for(run: Callable[[], Any], device: str) -> Callable[[], Any]:
-    """run(), and what it started on a CUDA device."""
+    """Return a function that calls run() and waits for what it started on a CUDA device."""
     if device != "cuda":
         return run
 
@@ -29,10 +29,10 @@ def waited_for(run: Callable[[], Any], device: str) -> Callable[[], Any]:
 
 
 def peak_extra_bytes(run: Callable[[], Any], device: str) -> int | None:
-    """The most that a call holds beyond what was there before it, its result included; None where nothing tells.
+    """Return the peak of the memory that a call adds, its result included, or None if it cannot be measured.
 
-    On a CPU it is this process's resident memory, so a call before must have compiled, and pages that the allocator
-    keeps are given back first. On CUDA it is what torch allocates.
+    On a CPU it is the resident memory of this process. An earlier call must have compiled the function. Pages that the
+    allocator keeps are first given back to the system. On CUDA it is the memory that torch allocates.
     """
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -43,7 +43,7 @@ def peak_extra_bytes(run: Callable[[], Any], device: str) -> int | None:
         return None
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    CLEAR.write_text("5")  # the peak starts anew
+    CLEAR.write_text("5")  # resets the peak
     before = _resident("VmRSS")
     run()
     return max(0, _resident("VmHWM") - before)
@@ -56,7 +56,7 @@ def _resident(field: str) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """Describe what results depend on, beside the processor, which pytest-benchmark names itself."""
+    """Return what results depend on, except the processor, which pytest-benchmark records itself."""
     found: dict[str, Any] = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

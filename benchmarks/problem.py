@@ -1,4 +1,4 @@
-"""The inputs of a case, the noise on which rivals are compared, and what the reference makes of it in float64."""
+"""The inputs of a case, for rivals and for the oracle, which is the reference in float64; and how to compare them."""
 
 import copy
 import functools
@@ -14,18 +14,18 @@ import ddpm
 from benchmarks.cases import Case
 from kernels import noise
 
-CHECKED = 1000  # samples: the oracle keeps every step of each for autograd
+CHECKED = 1000  # samples, at most: the oracle keeps every step of each for autograd
 
 LR, WEIGHT_DECAY = 1e-2, 1e-6  # of AdamW, the tutorial's
 
 
-# Elements (step, sample, dimension, four hidden units) that fit the memory of a small machine and of a GPU: autograd
-# keeps every one of them, several times over.
+# Elements (step, sample, dimension, four hidden units) that fit into the memory of a small machine and of a GPU, if
+# autograd keeps each of them several times.
 KEPT = {"cpu": 3e7, "cuda": 3e8}
 
 
 def too_much_for_autograd(case: Case) -> str | None:
-    """Why a rival that differentiates by autograd has no figure for a case, None where it has one."""
+    """Return why a case is too large for a rival that uses autograd, or None if it is not."""
     kept = case.N * case.T * case.D * max(1, case.H // 4)
     if case.op in ("variational_bound", "training_step") and kept > KEPT[case.device]:
         return f"autograd would keep {kept:.0e} elements, more than {KEPT[case.device]:.0e}"
@@ -35,8 +35,8 @@ def too_much_for_autograd(case: Case) -> str | None:
 class Work(NamedTuple):
     """A rival's work for a case.
 
-    run: what is timed; draws its own noise and waits for the result.
-    result: the same on given noise, to be compared with the oracle; None for a generator, which has noise of its own.
+    run: the function that is timed. It draws its own noise and waits for the result.
+    result: the same on given noise, to compare with the oracle. None for random generators, whose noise differs.
     """
 
     run: Callable[[], Any]
@@ -51,12 +51,12 @@ class Problem:
 
     @property
     def checked(self) -> "Problem":
-        """The same for no more samples than the oracle has patience for."""
+        """The same problem with at most CHECKED samples, for a comparison with the oracle."""
         return Problem(replace(self.case, N=min(self.case.N, CHECKED)))
 
     @functools.cached_property
     def x0(self) -> Tensor:
-        """[N, D]: the tutorial's data in every dimension."""
+        """The tutorial's data in every dimension, [N, D]."""
         columns = [ddpm.datasets.mixture(self.case.N, seed=d) for d in range(self.case.D)]
         return torch.cat(columns, 1).to(self.case.device)
 
@@ -71,7 +71,7 @@ class Problem:
 
     @functools.cached_property
     def schedule(self) -> ddpm.Schedule:
-        """Ends in the tutorial's noise, whatever T is: otherwise the work would change with it."""
+        """The schedule, which ends in the tutorial's noise for every T. Otherwise the work would change with T."""
         return ddpm.Schedule.constant(self.case.T, self.beta)
 
     @property
@@ -79,18 +79,18 @@ class Problem:
         return 1 - 0.98 ** (250 / self.case.T)
 
     def normals(self, stream: int, steps: int) -> Tensor:
-        """[steps, N, D] of the stream with seed 0, by the reference, on the CPU."""
+        """Return the normals [steps, N, D] of a stream with seed 0, by the reference, on the CPU."""
         return noise.normal(self.case.N, self.case.D, steps, stream=stream, backend="reference")
 
     def double(self) -> tuple[torch.nn.Module, Tensor, Tensor]:
-        """Network, data and betas for the oracle."""
+        """Return network, data and betas for the oracle."""
         return copy.deepcopy(self.network).cpu().double(), self.x0.cpu().double(), self.schedule.betas
 
 
 def error(found: Sequence[Any], expected: Sequence[Tensor]) -> float:
-    """The largest error of all tensors, relative to the largest element; infinite where a result is not finite."""
+    """Return the largest error of all tensors, relative to the largest element, or infinity if it is not finite."""
     flat = [torch.cat([torch.as_tensor(t).detach().cpu().double().flatten() for t in ts]) for ts in (found, expected)]
     if flat[0].shape != flat[1].shape:
-        raise ValueError(f"a result of {len(flat[0])} numbers where the reference has {len(flat[1])}")
+        raise ValueError(f"the result has {len(flat[0])} numbers, but the reference has {len(flat[1])}")
     value = float((flat[0] - flat[1]).abs().max() / flat[1].abs().max())
     return value if math.isfinite(value) else math.inf

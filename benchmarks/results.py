@@ -1,4 +1,4 @@
-"""A result read back: for each case and rival the seconds of every call, turn by turn."""
+"""Read a result: the seconds of every call for each case and rival, turn by turn."""
 
 import json
 import statistics
@@ -15,19 +15,19 @@ from benchmarks.cases import Case
 from kernels import backends
 
 SIZES = [field.name for field in fields(Case)]
-NOISY = 0.1  # of the median, between the quartiles
+NOISY = 0.1  # a larger distance between the quartiles, relative to the median, is noise
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A rival's seconds in a case: one list for each turn."""
+    """The seconds of a rival in a case: one list for each turn."""
 
     turns: tuple[tuple[float, ...], ...]
     notes: dict[str, Any]
 
     @cached_property
     def quartiles(self) -> tuple[float, float, float]:
-        """25, 50 and 75 % of all calls."""
+        """The quartiles of all calls: 25, 50 and 75 %."""
         low, middle, high = np.quantile(np.concatenate(self.turns), (0.25, 0.5, 0.75))
         return float(low), float(middle), float(high)
 
@@ -37,12 +37,12 @@ class Timed:
 
     @property
     def spread(self) -> float:
-        """Distance of the quartiles relative to the median."""
+        """The distance between the quartiles, relative to the median."""
         low, middle, high = self.quartiles
         return (high - low) / middle
 
     def over(self, other: "Timed") -> tuple[float, float, float]:
-        """How many times as long as `other`: lowest, middle and highest of the turns, each side in the same minute."""
+        """Return time relative to `other`: lowest, median and highest ratio of turns measured in the same minute."""
         pairs = zip(self.turns, other.turns, strict=False)
         ratios = [statistics.median(a) / statistics.median(b) for a, b in pairs]
         return min(ratios), statistics.median(ratios), max(ratios)
@@ -50,19 +50,19 @@ class Timed:
 
 @dataclass(frozen=True)
 class Result:
-    """A run: timed[case, "" or "cold" or "warm"][rival], in the order in which they were measured."""
+    """The result of a run: timed[case, "" or "cold" or "warm"][rival], in the order of measurement."""
 
     name: str
     document: dict[str, Any]
     timed: dict[tuple[Case, str], dict[str, Timed]]
 
     def share(self, case: Case, rival: str) -> float | None:
-        """Of the ceiling that a rival reaches in a case, where its operations and bytes are counted."""
+        """Return the share of the ceiling that a rival reaches in a case, or None if its operations are not counted."""
         seconds = self.limit(case, rival)
         return None if seconds is None else seconds / self.timed[case, ""][rival].median
 
     def limit(self, case: Case, rival: str) -> float | None:
-        """The shortest seconds that the machine's ceiling allows the kernel."""
+        """Return the shortest time that the machine's ceiling allows, in seconds, or None as in `share`."""
         notes, ceiling = self.timed[case, ""][rival].notes, self.document["ceilings"][case.device]
         if "operations" not in notes:
             return None
@@ -70,12 +70,12 @@ class Result:
 
     @property
     def noisy(self) -> list[Timed]:
-        """Those whose quartiles lie far apart."""
+        """The timings whose quartiles lie far apart."""
         return [t for rivals in self.timed.values() for t in rivals.values() if t.spread > NOISY]
 
 
 def read(path: Path) -> Result:
-    """A result as a run wrote it."""
+    """Read the result that a run wrote."""
     try:
         document = json.loads(path.read_text())
         grouped: dict[tuple[Case, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
@@ -97,13 +97,13 @@ def read(path: Path) -> Result:
 
 
 def own(rivals: dict[str, Timed]) -> str | None:
-    """The fastest of our backends that was measured, with which all others are compared."""
+    """Return our fastest backend that was measured, or None. All others are compared with it."""
     return next((name for name in reversed(backends.REGISTERED) if name in rivals), None)
 
 
 def seconds(value: float) -> str:
-    """Three digits and a unit."""
+    """Return a time as text: three digits and a unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if value >= 0.9995 * size:  # what three digits round up to
+        if value >= 0.9995 * size:  # rounds up to one unit
             return f"{value / size:.3g} {unit}" if value < 1000 * size else f"{value / size:.0f} {unit}"
     return f"{value / 1e-6:.3g} us"

@@ -1,7 +1,7 @@
-"""The pytest plugin of a run: which case is timed for whom, in which order, and what is checked and noted beside it.
+"""The pytest plugin of a run: it chooses which rival is timed on which case and when, and checks the results.
 
-Rivals are interleaved: all take their first turn at a case, then all their second, so that what a shared machine does
-meanwhile falls on everyone. Each turn is one of pytest-benchmark's; the report puts them together.
+Rivals are interleaved: all take their first turn at a case, then all take their second. Other work on a shared machine
+then affects all of them. Each turn is a benchmark of pytest-benchmark; the report joins them.
 """
 
 import signal
@@ -21,14 +21,14 @@ from benchmarks.cases import Case, cases
 from benchmarks.problem import Problem, error
 from kernels.triton import sizes
 
-HERE = Path(__file__).parents[1]  # which names of files in an error begin with
+HERE = Path(__file__).parents[1]  # removed from file names in errors
 TURNS = {"tiny": 1, "short": 3, "full": 3}
-SECONDS = 0.2  # of timing in a turn
-PATIENCE = 4.0  # seconds of a call after which one turn must do
+SECONDS = 0.2  # of timing in each turn
+PATIENCE = 4.0  # seconds: a slower call gets only one turn
 
-# Relative to the largest element. Autograd adds up 250,000 float32 products in one matrix product (2e-4, seen for 32
-# hidden units), and the tutorial's chain multiplies 4000 times by a rounded factor (2e-5). Leaving out one of 250 steps
-# makes 3e-3.
+# Relative to the largest element. Autograd adds up 250,000 float32 products in one matrix product (an error of 2e-4,
+# seen for 32 hidden units), and the tutorial's chain multiplies 4000 times by a rounded factor (2e-5). Leaving out one
+# of 250 steps makes an error of 3e-3.
 RIVALS_TOLERANCE = 5e-4
 
 
@@ -43,7 +43,7 @@ class Prepared:
 
 @dataclass
 class Session:
-    """A run: its choices, the problems that it has prepared, and the gaps in its figures."""
+    """A run: its options, the work that it has prepared, and the gaps, which are cases without a measurement."""
 
     size: str
     ops: Sequence[str]
@@ -53,7 +53,7 @@ class Session:
     prepared: dict[tuple[Case, str], Prepared] = field(default_factory=dict)
 
     def able(self, case: Case, function: str) -> list[str]:
-        """The rivals that have a figure for a case; notes why others have none."""
+        """Return the rivals that can be measured on a case. Record why the others cannot."""
         found = []
         for name in self.names:
             if rivals.missing(name) is None and not hasattr(rivals.load(name), function):
@@ -66,7 +66,7 @@ class Session:
         return found
 
     def plan(self, op: str) -> Iterator[tuple[Case, str, int | str]]:
-        """Case, rival and turn, in the order of time."""
+        """Yield case, rival and turn in the order of measurement."""
         for case in (case for device in self.devices for case in cases(op, self.size, device)):
             whole = op == "tutorial"
             names = self.able(case, "train_and_sample" if whole else op)
@@ -85,12 +85,12 @@ class Session:
 
     @pytest.fixture
     def measure(self, benchmark: BenchmarkFixture, case: Case, name: str, turn: int) -> Callable[..., None]:
-        """measure(noise, expected, tolerance) checks the case's op, then times it.
+        """Return measure(noise, expected, tolerance), which checks the operation of the case and then times it.
 
         Args:
             noise: Problem -> the noise on which rivals are compared, a tuple of tensors.
-            expected: (Problem, *noise) -> what the reference makes of it.
-            tolerance: largest error of this project's backends, relative to the largest element.
+            expected: (Problem, *noise) -> the result of the reference.
+            tolerance: largest error allowed for this project's backends, relative to the largest element.
         """
 
         def measure(noise: Callable[..., Any], expected: Callable[..., Any], tolerance: float) -> None:
@@ -107,7 +107,7 @@ class Session:
                     raise
             prepared = self.prepared[case, name]
             if turn and prepared.seconds > PATIENCE:
-                pytest.skip("one turn of this length must do")
+                pytest.skip("one turn of this length is enough")
             benchmark.group = str(case)
             benchmark.extra_info |= {"rival": name, "turn": turn, **asdict(case), **prepared.notes}
             rounds = max(1, min(50, int(SECONDS / prepared.seconds)))
@@ -124,7 +124,7 @@ class Session:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         def stop(*_: object) -> None:
             session.shouldstop = "interrupted: what is measured so far is kept"
-            for number in (signal.SIGINT, signal.SIGTERM):  # a second one does not wait for the case to end
+            for number in (signal.SIGINT, signal.SIGTERM):  # a second signal stops at once
                 signal.signal(number, signal.default_int_handler)
 
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -135,7 +135,7 @@ class Session:
 def prepare(
     case: Case, name: str, noise: Callable[..., Any], expected: Callable[..., Any], tolerance: float
 ) -> Prepared:
-    """Call once to compile, compare with the reference, and call again to see what a call takes."""
+    """Call once to compile, compare with the reference, and call again to measure the time of a call."""
     run = measuring.waited_for(getattr(rivals.load(name), case.op)(Problem(case)).run, case.device)
     start = time.perf_counter()
     run()

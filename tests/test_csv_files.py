@@ -135,7 +135,7 @@ def test_classes_are_text_unless_numbers_say_the_same(tmp_path: Path, values: li
 def test_numbers_with_a_fraction_are_no_classes(tmp_path: Path) -> None:
     said = refused(written(tmp_path / "x.csv", "x,k\n1,0.5\n2,1\n"), "k")
     assert said == "column 'k': 0.5 is not a whole number; a target must hold classes"
-    with pytest.raises(ValueError, match="a table must have a column beside the target; got 'k' alone"):
+    with pytest.raises(ValueError, match="a table must have a column besides the target; got 'k' alone"):
         table_files.read(tmp_path / "x.csv", "k", ["k"])
 
 
@@ -166,11 +166,11 @@ def test_names_that_are_places_are_none(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("x,y\n", "has no rows, but names of columns"),
+        ("x,y\n", "has no rows, only the names of columns"),
         ("x,y\n1,2\n3,cat\n", "line 3, column 'y': 'cat' is not a number: leave its column out, or"),
         ("a,5,b\n1,2,3\n1,cat,3\n", "line 3, column '5': 'cat' is not a number"),
         ('x,k\n1,2\n3,"4\n5,6\n7,8\n', "line 3: has a quotation mark that is not closed before line 5"),
-        ("a,b\n1,2\n  \n3,4\n", "line 3: has 1 fields, but the first row 2"),
+        ("a,b\n1,2\n  \n3,4\n", "line 3: has 1 fields, but the first row has 2"),
         ("a\n1\n  \n3\n", "line 3, column 'a': '  ' is missing"),
         ('"1,234"\n999\n', "line 1, column '0': '1,234' is not a number: write thousands without separators"),
         ("0,5;1,5\n1;2\n", "line 1, column '0': '0,5' is not a number: write a decimal point, not a comma"),
@@ -182,9 +182,9 @@ def test_names_that_are_places_are_none(tmp_path: Path) -> None:
         ("x\ntrue\nfalse\nyes\n", "line 4, column 'x': 'yes' is not a number"),
         ("x\n5\ntrue\n", "line 3, column 'x': 'true' is not a number: write 1 or 0"),
         ("x,y\nu,v\n1,2\n", "line 2, column 'x': 'u' is not a number"),
-        ("1,2\n3\n", "line 2: has 1 fields, but the first row 2"),
-        ("x,y\n1,2,3\n", "line 2: has 3 fields, but the first row 2: is a comma that of a decimal?"),
-        ("x\n1,5\n2,5\n", "line 2: has 2 fields, but the first row 1: is a comma that of a decimal?"),
+        ("1,2\n3\n", "line 2: has 1 fields, but the first row has 2"),
+        ("x,y\n1,2,3\n", "line 2: has 3 fields, but the first row has 2: is a comma used as a decimal point?"),
+        ("x\n1,5\n2,5\n", "line 2: has 2 fields, but the first row has 1: is a comma used as a decimal point?"),
         ("x;y\n1,5;2\n", "line 2, column 'x': '1,5' is not a number: write a decimal point, not a comma"),
         ('x,y\n"1,5",2\n', "line 2, column 'x': '1,5' is not a number: write a decimal point, not a comma"),
         ('x,y\n"1,234",2\n', "line 2, column 'x': '1,234' is not a number: write thousands without separators"),
@@ -199,7 +199,7 @@ def test_names_that_are_places_are_none(tmp_path: Path) -> None:
         ("1,2\n\n3,\n", "line 3, column '1': is missing: leave the row out, or fill it in"),
         ("1,nan\n", "line 1, column '1': 'nan' is missing"),
         ("x,y\n1,2\nNULL,3\n", "line 3, column 'x': 'NULL' is missing"),
-        ("NA\n1\n2\n", "line 1: 'NA' is missing, or looks so: take another name"),
+        ("NA\n1\n2\n", "line 1: 'NA' is read as a missing value: choose another name"),
         ("x, x\n1,2\n", "line 1: two columns have the name 'x'"),
         ("1\n-inf\n", "line 2, column '0': -inf is not a finite number"),
         ("x\n\n1\n1e309\n", "line 4, column 'x': inf is not a finite number"),

@@ -54,12 +54,12 @@ def test_a_stopped_run_goes_on(
     with monkeypatch.context() as patch:
         interrupt_iteration(patch, 6, number)
         assert train(data, out, *options, "--checkpoint-every", "5") == code
-    said = f"interrupted after 7 of 12 iterations, saved in {kept}: the same command with --resume goes on from there"
+    said = f"interrupted after 7 of 12 iterations, saved in {kept}: the same command with --resume continues from there"
     assert capsys.readouterr().err == f"ddpm: {said}\n"
     assert main(["info", str(kept)]) == 0
     assert "7 of 12, a checkpoint" in capsys.readouterr().out
     assert train(data, out, *options, "--checkpoint-every", "5") == 2
-    assert "exists already: --resume goes on from it, --force begins anew" in capsys.readouterr().err
+    assert "exists already: --resume continues from it, --force starts again" in capsys.readouterr().err
     assert main(["sample", str(kept), "--count", "3", "--out", str(tmp_path / "x.npy")]) == 2
     assert "is a checkpoint of training" in capsys.readouterr().err
     assert train(data, out, *options, "--resume", "--lr", "0.5") == 2
@@ -81,7 +81,9 @@ def test_force_begins_anew(
     out, kept = tmp_path / "run.safetensors", tmp_path / "run.checkpoint.safetensors"
     kept.write_text("no checkpoint")
     assert train(data, out, *SMALL["tutorial"], "--checkpoint-every", "1h", "--force") == 2
-    assert "run.checkpoint.safetensors: exists already, and is no checkpoint: move it away" in capsys.readouterr().err
+    assert (
+        "run.checkpoint.safetensors: exists already, and is not a checkpoint: move it away" in capsys.readouterr().err
+    )
     assert kept.read_text() == "no checkpoint"
     kept.unlink()
     with monkeypatch.context() as patch:
@@ -99,7 +101,7 @@ def test_a_period_is_updates_or_a_time(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], period: str
 ) -> None:
     assert train(data, tmp_path / "run.safetensors", "--checkpoint-every", period) == 2
-    assert "is neither a number of updates, as 1000, nor a time, as 60s, 10m or 1h" in capsys.readouterr().err
+    assert "is neither a number of training steps nor a time such as 60s, 10m or 1h" in capsys.readouterr().err
 
 
 def train_as_torchrun_does(rank: int, world: int, port: int, data: Path, out: Path) -> None:

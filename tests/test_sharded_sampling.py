@@ -253,7 +253,7 @@ def test_interrupt_leaves_whole_parts_only(
         "part-00001-of-00007.parquet",
     ]
     assert main(command) == 0
-    assert capsys.readouterr().out == f"wrote 5 parts (2 were there), rows 7 to 106, to {tmp_path / 'out'}/\n"
+    assert capsys.readouterr().out == f"wrote 5 parts (2 were already there), rows 7 to 106, to {tmp_path / 'out'}/\n"
 
 
 def test_the_bar_counts_what_was_there(tmp_path: Path, points: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,15 +288,15 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     [
         (
             ["--out", "{tmp}/s/", "--shard", "0/64"],
-            "'0/64' is not a shard: of 64 they are 1/64 to 64/64, counted from 1",
+            "'0/64' is not a shard: 64 shards are called 1/64 to 64/64",
         ),
-        (["--out", "{tmp}/s/", "--shard", "65/64"], "'65/64' is not a shard: of 64 they are"),
-        (["--out", "{tmp}/s/", "--shard", "a/b"], "'a/b' is not a shard: of 64 they are"),
-        (["--out", "{tmp}/s/", "--shard", "3"], "'3' is not a shard: of 64 they are"),
-        (["--out", "{tmp}/s/", "--shard", "-1/2"], "'-1/2' is not a shard: of 64 they are"),
-        (["--out", "{tmp}/s.csv", "--shard", "1/2"], "s.csv is named like a file: end it in a slash"),
-        (["--out", "{tmp}/s"], "s is no .csv, .parquet or .npy file; end the name of a folder in a slash"),
-        (["--out", "{tmp}/s.npy", "--format", "npy"], "--format goes only with a folder, which ends in a slash"),
+        (["--out", "{tmp}/s/", "--shard", "65/64"], "'65/64' is not a shard: 64 shards are"),
+        (["--out", "{tmp}/s/", "--shard", "a/b"], "'a/b' is not a shard: 64 shards are"),
+        (["--out", "{tmp}/s/", "--shard", "3"], "'3' is not a shard: 64 shards are"),
+        (["--out", "{tmp}/s/", "--shard", "-1/2"], "'-1/2' is not a shard: 64 shards are"),
+        (["--out", "{tmp}/s.csv", "--shard", "1/2"], "s.csv is named like a file: end the name in a slash"),
+        (["--out", "{tmp}/s"], "s is not a .csv, .parquet or .npy file; the name of a folder must"),
+        (["--out", "{tmp}/s.npy", "--format", "npy"], "--format can only be used with a folder, whose name"),
         (["--out", "{tmp}/s/", "--format", "csv"], "'--format': 'csv' is not one of"),
         (["--out", "{tmp}/no/s/"], "/no does not exist"),
         (["--out", "{tmp}/file/"], "file: is a file, not a folder"),
@@ -305,7 +305,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
             "full/: contains files, for example mine.txt, but no _samples.json: use an empty folder",
         ),
         (["--out", "{tmp}/full"], "full/: contains files, for example mine.txt"),
-        (["--out", "{tmp}/s/", "--format", "npy"], "holds numbers alone, and the table has text"),
+        (["--out", "{tmp}/s/", "--format", "npy"], "holds only numbers, but the table has text"),
         (
             ["--out", "{tmp}/s/", "--first", str(2**48)],
             f"first + count is {2**48 + COUNT}, above the limit of 2^48",
@@ -396,7 +396,7 @@ def test_torchrun_gives_each_process_a_shard(
     assert main(["sample", str(points), "--out", f"{tmp_path}/s/", *COMMAND, "--shard", "1/64"]) == 0
     assert capsys.readouterr().out == f"nothing to do of shard 1/64: {tmp_path}/s/ has 7 parts in all\n"
     said = error(capsys, "sample", points, "--out", tmp_path / "x.npy", *COMMAND)
-    assert said == f"3 processes would write one file, {tmp_path}/x.npy: give --out a folder, as samples/"
+    assert said == f"3 processes would write one file, {tmp_path}/x.npy: give --out a folder, such as samples/"
 
 
 @pytest.mark.parametrize(("rank", "size"), [("3", "3"), ("x", "3"), ("0", ""), ("-1", "3"), ("0", "0")])

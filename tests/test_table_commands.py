@@ -115,14 +115,14 @@ def test_text_that_npy_cannot_hold_is_refused_before_sampling(
     flowers.to_csv(tmp_path / "x.csv", index=False)
     run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
     assert main(["sample", str(tmp_path / "m.safetensors"), "--count", "3", "--out", str(tmp_path / "s.npy")]) == 2
-    assert "s.npy: a .npy file holds numbers alone, and the table has text" in capsys.readouterr().err
+    assert "s.npy: a .npy file holds only numbers, but the table has text" in capsys.readouterr().err
     assert not (tmp_path / "s.npy").exists()
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("x\n1\n", "x.csv: has one row, of which nothing can be learnt"),
+        ("x\n1\n", "x.csv: has only one row; training needs at least two"),
         ("x,y\n1,2\n1,2\n", "x.csv: X must have a column with two different values"),
         ("x\n1e308\n-1e308\n", "x.csv: X has numbers up to 1e+308, whose squares overflow float64: scale it down"),
         ("a,b\n1,2\n3,cat\n", "x.csv, line 3, column 'b': 'cat' is not a number"),
@@ -279,7 +279,7 @@ def test_a_row_that_was_taken_for_names_is_not_lost(tmp_path: Path, capsys: pyte
     (tmp_path / "y.csv").write_text("\n".join(["5,4,seldom", *rows]))
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "m.safetensors"), str(tmp_path / "y.csv")]) == 2
-    assert "y.csv: its first row (5, 4, seldom, ...) was taken for names" in capsys.readouterr().err
+    assert "y.csv: its first row (5, 4, seldom, ...) was read as column names" in capsys.readouterr().err
 
 
 def test_info_describes_a_model(tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -343,10 +343,10 @@ def test_points_that_are_not_like_noise_are_warned_of(capsys: pytest.CaptureFixt
     far, collapsed = capsys.readouterr().err.splitlines()
     assert far.startswith(f"ddpm: warning: {data}: far from mean 0 and standard deviation 1: b (mean ")
     assert re.search(r"c \(mean 0, standard deviation 0\), d \(mean 2e\+03, standard deviation 2\.\d+\), e", far)
-    assert re.fullmatch(rf"ddpm: warning: {data}: e has 2000 different numbers, in float32 only \d", collapsed)
+    assert re.fullmatch(rf"ddpm: warning: {data}: e has 2000 different numbers, but in float32 only \d", collapsed)
 
 
 def test_points_beyond_float32_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([[0.0, 1.0], [0.0, 1e39]]))
     assert main(["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run.safetensors"), *TUTORIAL]) == 2
-    assert "x.npy: row 1 (from 0), column 1: 1e+39 is beyond float32: scale it" in capsys.readouterr().err
+    assert "x.npy: row 1 (from 0), column 1: 1e+39 overflows float32: scale it" in capsys.readouterr().err

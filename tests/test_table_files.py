@@ -137,7 +137,7 @@ def test_an_array_comes_back_bit_for_bit(tmp_path: Path, suffix: str, shape: tup
 
 
 def test_text_does_not_fit_into_npy(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a \.npy file holds numbers alone, and the table has text"):
+    with pytest.raises(ValueError, match=r"a \.npy file holds only numbers, but the table has text"):
         table_files.write(tmp_path / "x.npy", pd.DataFrame({"x": [1.0], "kind": ["a"]}))
     assert not list(tmp_path.iterdir())
 
@@ -167,7 +167,7 @@ def test_parquet_that_is_not_whole_or_has_a_name_twice(tmp_path: Path) -> None:
     parquet.write_table(pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0])], ["x", "x"]), path)
     assert refused(path) == "two columns have the name 'x'"
     path.write_bytes(path.read_bytes()[:50])
-    assert refused(path).startswith("is not a whole Parquet file")
+    assert refused(path).startswith("is not a complete Parquet file")
     (tmp_path / "folder").mkdir()
     assert refused(tmp_path / "folder") == "is a folder without .parquet files"
 
@@ -217,7 +217,7 @@ def test_damaged_npy_is_refused_or_read(tmp_path: Path, place: int) -> None:
 @pytest.mark.parametrize("name", ["x.txt", "x", "x.npz"])
 def test_other_formats_are_refused(tmp_path: Path, name: str) -> None:
     for call in (table_files.read, lambda path: table_files.write(path, np.zeros((1, 1)))):
-        with pytest.raises(ValueError, match=r"tables are kept in \.csv, \.parquet and \.npy files"):
+        with pytest.raises(ValueError, match=r"must be a \.csv, \.parquet or \.npy file"):
             call(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

@@ -1,1 +1,1 @@
-"""How good are the models, beside which rivals, and after how long? Densities that are known, and small real tables."""
+"""Measure quality and training time of the models beside rivals, on known densities and on small real tables."""

@@ -1,4 +1,4 @@
-"""The data: distributions whose entropy is known, and tables that scikit-learn has, split for training and test."""
+"""The data: distributions whose entropy is known and tables from scikit-learn, split into training and test rows."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ from ddpm.datasets import DISTRIBUTIONS, Distribution
 
 Array = NDArray[np.float64]
 
-POINTS = 10_000  # for training, and as many for test
-SHARE = 0.2  # of a table, for test
+POINTS = 10_000  # for training, and as many for testing
+SHARE = 0.2  # of the rows of a table, for testing
 
 
 class Split(NamedTuple):
-    """Rows for training and rows for test, with their classes, whole numbers from 0, where there are some."""
+    """Training rows and test rows, with their classes: whole numbers from 0, or None if there are no classes."""
 
     train: Array
     test: Array
@@ -24,13 +24,13 @@ class Split(NamedTuple):
 
 
 def distribution_split(distribution: Distribution, seed: int) -> Split:
-    """Draw points for training and for test."""
+    """Draw points for training and for testing."""
     train, test = (distribution.sample(POINTS, 2 * seed + k).double().numpy() for k in (0, 1))
     return Split(train, test)
 
 
 def table_split(name: str, seed: int) -> Split:
-    """Split a table as the ForestDiffusion paper does (Jolicoeur-Martineau 2024): 80 to 20, with equal shares."""
+    """Split a table as the ForestDiffusion paper does (Jolicoeur-Martineau 2024): 80 to 20, with equal class shares."""
     from sklearn.model_selection import train_test_split
 
     x, y = TABLES[name](return_X_y=True)
@@ -51,5 +51,5 @@ DATA = (*DISTRIBUTIONS, *TABLES)
 
 
 def split(name: str, seed: int) -> Split:
-    """Return a split of some data by a seed."""
+    """Return the split of a data set for a seed."""
     return distribution_split(DISTRIBUTIONS[name], seed) if name in DISTRIBUTIONS else table_split(name, seed)

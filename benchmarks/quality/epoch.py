@@ -1,4 +1,4 @@
-"""One epoch of a million rows: its seconds, and the memory of its process, which is another than the caller's."""
+"""Measure the time of one epoch of a million rows, and the peak memory of the separate process that runs it."""
 
 import json
 import resource

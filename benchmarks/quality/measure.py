@@ -1,4 +1,4 @@
-"""One model on one split: fitted, timed and measured."""
+"""Fit, time and measure one model on one split."""
 
 import time
 from typing import Any
@@ -13,15 +13,15 @@ from ddpm.datasets import DISTRIBUTIONS
 from ddpm.metrics import wasserstein
 
 GENERATIONS = 5
-SCORED = 5000  # test points whose density is asked for
+SCORED = 5000  # test rows, at most, whose density is computed
 
 
 def measure(data: str, model: str, seed: int) -> dict[str, Any]:
-    """Fit a model and return its numbers.
+    """Fit a model and return its measurements.
 
-    seconds: of the fit. density, bound: nats of a test row above the entropy, or where no entropy is known nats of a
-    row of standardised columns; with the standard error of the mean. wasserstein: to the test rows. nearest: how far a
-    row that was drawn is from the training set.
+    seconds: time of the fit. density, bound: nats of a test row above the entropy, or nats of a row of standardised
+    columns if the entropy is unknown, with the standard error of the mean. wasserstein: distance to the test rows.
+    nearest: distance of generated rows from the training set.
     """
     rows = split(data, seed)
     seeded(seed)
@@ -42,7 +42,7 @@ def measure(data: str, model: str, seed: int) -> dict[str, Any]:
 
 
 def floor(data: str, seed: int) -> dict[str, Any]:
-    """Return the same of the training rows themselves; `nearest` is that of the test rows."""
+    """Return the same measurements for the training rows as samples. `nearest` is that of the test rows."""
     rows = split(data, seed)
     return {
         "data": data,
@@ -54,7 +54,7 @@ def floor(data: str, seed: int) -> dict[str, Any]:
 
 
 def _excess(data: str, rows: Split, test: Array, logs: Array) -> Array:
-    if data in DISTRIBUTIONS:  # with the entropy of these points, the luck of the draw cancels
+    if data in DISTRIBUTIONS:  # relative to the entropy of these points, so the luck of the draw cancels
         return np.asarray(DISTRIBUTIONS[data].log_density(test) - logs)
     return np.asarray(-logs - np.log(rows.train.std(0)).sum())
 

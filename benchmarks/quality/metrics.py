@@ -1,4 +1,4 @@
-"""Scales columns as the ForestDiffusion paper does, and measures how near rows are to the training set."""
+"""Scale columns as the ForestDiffusion paper does, and measure how near rows are to the training set."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,9 @@ MOST = 2000  # rows that are compared with each other
 
 
 def features(x: Array, classes: NDArray[np.intp] | None, split: Split) -> Array:
-    """Columns scaled to [0, 1] on the training rows, and the class as halves of a one-hot vector.
+    """Return columns scaled to [0, 1] on the training rows, and the class as half of a one-hot vector.
 
-    So two rows of different classes are 1 apart in the city-block distance, as in the ForestDiffusion paper.
+    Two rows of different classes are then 1 apart in the city-block distance, as in the ForestDiffusion paper.
     """
     low, high = split.train.min(0), split.train.max(0)
     scaled = (x - low) / np.where(high > low, high - low, 1)
@@ -22,5 +22,5 @@ def features(x: Array, classes: NDArray[np.intp] | None, split: Split) -> Array:
 
 
 def nearest(x: Array, split: Split) -> float:
-    """The median over rows of the distance to the nearest training row, of scaled columns."""
+    """Return the median distance of a row to its nearest training row, in scaled columns."""
     return float(np.median(nearest_row(features(x[:MOST], None, split), features(split.train, None, split))))

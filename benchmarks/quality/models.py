@@ -1,4 +1,4 @@
-"""The models that are compared: ours, and what people take instead. Each is fitted to rows, and to classes if any."""
+"""The models to compare: ours, and what people use instead. Each is fitted to rows, and to their classes if any."""
 
 import math
 from collections.abc import Callable
@@ -23,13 +23,13 @@ class Fitted(Protocol):
     """A model that has been fitted."""
 
     def log_density(self, x: Array) -> Array | None:
-        """Nats of each row, whatever its class; None where the model has no density."""
+        """Return the log-density of each row in nats, over all classes, or None if the model has no density."""
 
     def bound(self, x: Array) -> Array | None:
-        """A lower bound of it, where that is cheaper to know; None where the density itself is known."""
+        """Return a lower bound of it, if that is cheaper to compute, or None if the density itself is known."""
 
     def sample(self, count: int, draw: int) -> Rows:
-        """Rows, with their classes where it was fitted to some; another `draw` gives others."""
+        """Return rows, and their classes or None. Another `draw` gives other rows."""
 
 
 class Estimator:
@@ -50,7 +50,7 @@ class Estimator:
 
 
 class ByClass:
-    """A density for each class, of columns made nearly normal by Yeo and Johnson's transform, or only standardised."""
+    """A density for each class, of standardised columns. With `power`, Yeo-Johnson makes the columns nearly normal."""
 
     def __init__(self, split: Split, seed: int, fit: Callable[[Array, int], Any], power: bool) -> None:
         from sklearn.preprocessing import PowerTransformer, StandardScaler
@@ -80,7 +80,7 @@ class ByClass:
 
     def sample(self, count: int, draw: int) -> Rows:
         generator = np.random.default_rng([self.seed, draw])
-        # classes at their shares, as the others draw them
+        # classes have their shares of the training rows, as in the other models
         classes = np.sort(generator.permutation(np.repeat(np.arange(len(self.counts)), self.counts))[:count])
         if len(classes) < count:
             classes = np.sort(generator.choice(len(self.counts), count, p=self.counts / self.counts.sum()))
@@ -104,7 +104,7 @@ def _mixture(x: Array, seed: int) -> Any:
 
 
 def kernel_density(x: Array, _: int) -> Any:
-    """A Gaussian kernel about every row, as wide as cross-validation finds best."""
+    """Fit a Gaussian kernel around every row. Cross-validation chooses its width."""
     from sklearn.model_selection import GridSearchCV
     from sklearn.neighbors import KernelDensity
 
@@ -128,7 +128,7 @@ class Forest:
         return None
 
     def sample(self, count: int, draw: int) -> Rows:
-        np.random.seed(draw)  # noqa: NPY002  which it draws from
+        np.random.seed(draw)  # noqa: NPY002  it draws from this generator
         found = self.model.generate(batch_size=count)
         return found[:, : self.columns], found[:, -1].astype(np.intp) if self.given else None
 
@@ -137,10 +137,10 @@ class Model(NamedTuple):
     """A model by its name.
 
     Attributes:
-        words: what a reader calls it.
-        fit: split, seed -> what is fitted.
-        package: what must be installed for it.
-        most: the rows that it can be fitted to in a minute or two.
+        words: its name in the tables.
+        fit: (split, seed) -> the fitted model.
+        package: the package that it needs.
+        most: number of rows that can be fitted in a minute or two.
     """
 
     words: str
@@ -150,7 +150,7 @@ class Model(NamedTuple):
 
     @property
     def is_here(self) -> bool:
-        """Whether its package is installed."""
+        """Whether the package is installed."""
         return find_spec(self.package) is not None
 
 
@@ -164,6 +164,6 @@ MODELS: dict[str, Model] = {
 
 
 def seeded(seed: int) -> None:
-    """Seed the global generators, which rivals draw from."""
+    """Seed the global random generators, which rivals draw from."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002

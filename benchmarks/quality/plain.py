@@ -1,4 +1,4 @@
-"""A DDPM in plain PyTorch as the popular small examples write it: it predicts the noise (Ho 2020, Eq. 14)."""
+"""A DDPM in plain PyTorch, as in the popular small examples. It predicts the noise (Ho 2020, Eq. 14)."""
 
 import math
 
@@ -11,18 +11,18 @@ from torch.nn import functional
 from benchmarks.quality.data import Array, Split
 
 TIMESTEPS, WIDTH, BATCH, LEARNING_RATE = 1000, 128, 512, 1e-3
-STEPS = {True: 10_000, False: 4000}  # for many rows, for few
+STEPS = {True: 10_000, False: 4000}  # of training, for more than 1000 rows and for fewer
 
 
 def embedding(t: Tensor) -> Tensor:
-    """Sines and cosines of the step t [B], [B, WIDTH] (Vaswani 2017)."""
+    """Return sines and cosines [B, WIDTH] of the steps t [B] (Vaswani 2017)."""
     frequencies = torch.exp(-math.log(10_000) * torch.arange(WIDTH // 2) / (WIDTH // 2))
     angles = t.unsqueeze(1) * frequencies
     return torch.cat((angles.sin(), angles.cos()), 1)
 
 
 class Noise(nn.Module):
-    """x_t, t, class -> the noise in x_t."""
+    """The network: it predicts the noise in x_t from x_t, t and the class."""
 
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
@@ -71,9 +71,10 @@ class Plain:
 
     @torch.no_grad()
     def bound(self, x: Array) -> Array:
-        """The variational bound of its reverse process, summed over the classes.
+        """Return a lower bound of the log-density in nats: the variational bound, summed over the classes.
 
-        The logarithm of that sum gains from noise, so each class has the mean of some estimates, on the same noise.
+        Noise in its terms makes the logarithm of a sum larger. Each term is thus the mean of several estimates, and
+        all classes have the same noise.
         """
         if self.counts is None:
             return self.of_class(x, None, 0) - np.log(self.std).sum()
@@ -84,7 +85,7 @@ class Plain:
         return np.logaddexp.reduce(logs, axis=0) - np.log(self.std).sum()
 
     def of_class(self, rows: Array, classes: NDArray[np.intp] | None, draw: int) -> Array:
-        """An estimate of the negative bound of rows: KL divergences of single steps (Ho 2020, Eq. 5)."""
+        """Estimate the negative bound of each row, from KL divergences of single steps (Ho 2020, Eq. 5)."""
         generator = torch.Generator().manual_seed(draw)
         x0, condition = self.scaled(rows), self.one_hot(classes, len(rows))
         last = self.alpha_bar[-1]

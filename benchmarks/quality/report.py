@@ -1,4 +1,4 @@
-"""A result as tables in Markdown: models down, data across, the mean over the seeds and its standard error."""
+"""Write a result as Markdown tables: models in rows, data in columns, means over seeds with standard errors."""
 
 import json
 from collections import defaultdict
@@ -19,14 +19,14 @@ Rows = list[dict[str, Any]]
 
 
 def write(path: Path) -> Path:
-    """Write the tables beside the result; returns their path."""
+    """Write the tables beside the result, and return their path."""
     target = path.with_suffix(".md")
     target.write_text(f"# {path.stem}\n\n{tables(json.loads(path.read_text()))}\n")
     return target
 
 
 def write_into(page: Path, path: Path) -> None:
-    """Replace what stands between the two marks of a page."""
+    """Replace the text between the two marks of a page."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -35,12 +35,12 @@ def write_into(page: Path, path: Path) -> None:
 
 
 def generated(path: Path) -> str:
-    """The part of the page that no one types."""
+    """Return the generated part of the page, with its marks."""
     return f"{BEGIN}\n\n{tables(json.loads(path.read_text()))}\n\nFrom `{path.name}`.\n\n{END}"
 
 
 def tables(document: dict[str, Any]) -> str:
-    """All tables of a result."""
+    """Return all tables of a result."""
     rows, seeds = document["rows"], document["seeds"]
     machine = document["machine"]
     parts = [
@@ -95,7 +95,7 @@ def _numbers(name: str, digits: int) -> Callable[[Rows], str]:
 
 
 def _nats(rows: Rows) -> str:
-    """The density, and before it the bound, where a model has one."""
+    """Return the density, preceded by the bound if the model has one."""
     parts = []
     for name in ("bound", "density"):
         values = np.array([row[name] for row in rows if name in row])

@@ -1,4 +1,4 @@
-"""A whole run: every model on every data set, some seeds each; what is measured is kept at once."""
+"""Run every model on every data set, with several seeds. Each measurement is saved at once."""
 
 import json
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from benchmarks.quality.models import MODELS
 
 
 def run(path: Path, data: Sequence[str], models: Sequence[str], seeds: dict[str, int], epochs: bool) -> None:
-    """Measure, and write the result to `path` after each number.
+    """Measure, and write the result to `path` after each measurement.
 
-    A result that is there already is gone on with: what is measured anew takes the place of what it had.
+    If `path` exists, its result is continued. New measurements replace old ones of the same data, model and seed.
 
     Args:
-        path: of the result, JSON.
+        path: the JSON file of the result.
         data, models: names.
-        seeds: how many seeds there are for the distributions, and how many splits for the tables.
-        epochs: whether an epoch of a million rows is timed too.
+        seeds: number of seeds for the distributions, and number of splits for the tables.
+        epochs: whether an epoch of a million rows is also timed.
     """
     document: dict[str, Any] = {"gaps": [], "epochs": [], "rows": []}
     if path.exists():

@@ -1,7 +1,7 @@
-"""diffusers' sampling loop, with a network of the case's width that predicts the noise.
+"""The sampling loop of diffusers, with a network of the case's width that predicts the noise.
 
-Another parametrisation (Ho 2020, Eq. 11, a fixed variance) and one network instead of two, so there is no common
-result: its steps are compared with Eq. 11 itself.
+Its parametrisation differs from ours (Ho 2020, Eq. 11, with a fixed variance), and it has one network instead of two.
+Its results cannot be compared with ours, so its steps are compared with Eq. 11 itself.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ def reverse_process(p: Problem) -> Work:
 
 @torch.no_grad()
 def check(run: Callable[..., Tensor], predict: Callable[[Tensor, Tensor], Tensor], p: Problem) -> None:
-    """The loop, written out from Eq. 11 on the same draws, ends in the same samples."""
+    """Check that the loop gives the same samples as Eq. 11, written out here, on the same draws."""
     c, start = p.case, torch.linspace(-1, 1, 4, device=p.case.device)[:, None].expand(4, p.case.D)
     generator = torch.Generator(c.device)
     found, generator, x = run(start, generator.manual_seed(0)), generator.manual_seed(0), start

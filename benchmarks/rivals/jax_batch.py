@@ -1,6 +1,6 @@
 """JAX, jitted: noise and bound of all steps in one batch. Only the chains themselves are scans, which is fastest.
 
-A product with a [T, T] matrix or a cumulative sum in place of the chain's scan takes 1.3 or 2.3 times as long.
+A product with a [T, T] matrix or a cumulative sum instead of the chain's scan takes 1.3 or 2.3 times as long.
 `source` is a key, from which noise is drawn, or the noise itself. Samples are the last axis, [..., D, N]: with the
 single dimension last, XLA's loops are 3 times slower.
 """
@@ -28,7 +28,7 @@ with contextlib.suppress(ImportError):
     ADAMW = optax.adamw(LR, weight_decay=WEIGHT_DECAY)
 
 PACKAGES, STYLE = ("jax", "optax"), ("#3f9c73", "X")
-FEW = 8  # units that are written out, which is faster than a product of skinny matrices
+FEW = 8  # up to this D * H, units are written out: faster than a product of narrow matrices
 
 
 def gap(case: Case, size: str) -> str | None:
@@ -43,12 +43,12 @@ Loss = Callable[[Networks, Array, Array], Array]
 
 
 def array(p: Problem, tensor: torch.Tensor) -> Array:
-    """On the device of the case."""
+    """Return a tensor as an array on the device of the case."""
     return jax.device_put(tensor.cpu().numpy().copy(), jax.devices("gpu" if p.case.device == "cuda" else "cpu")[0])
 
 
 def points(p: Problem, tensor: torch.Tensor) -> Array:
-    """[..., N, D] with the samples last."""
+    """Return points [..., N, D] with the samples last, [..., D, N]."""
     return array(p, tensor.transpose(-1, -2))
 
 
@@ -58,7 +58,7 @@ def networks_of(p: Problem) -> Networks:
 
 
 def keyed(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    """function(*arguments, key), jitted, with another key at each call, waited for."""
+    """Return a call of the jitted function(*arguments, key) that has a new key each time and waits for the result."""
     jitted = jax.jit(lambda call, *arguments: function(*arguments, jax.random.fold_in(jax.random.key(0), call)))
     calls = itertools.count()
     return lambda: jax.block_until_ready(jitted(np.uint32(next(calls)), *arguments))
@@ -69,7 +69,7 @@ def is_key(source: Array) -> bool:
 
 
 def normals(p: Problem, source: Array) -> Array:
-    """[T, D, N]."""
+    """Return the noise, [T, D, N]."""
     return jax.random.normal(source, (p.case.T, p.case.D, p.case.N)) if is_key(source) else source
 
 
@@ -78,7 +78,7 @@ def times(p: Problem) -> Array:
 
 
 def apply(network: list[Array], x: Array, t: Array) -> Array:
-    """A network's outputs at x [..., D, N] and times t that broadcast to [..., 1, 1]."""
+    """Return a network's outputs at x [..., D, N] and times t that broadcast to [..., 1, 1]."""
     w1, b1, w2, b2 = network
     dim = x.shape[-2]
     if dim * len(b1) > FEW:
@@ -92,30 +92,30 @@ def apply(network: list[Array], x: Array, t: Array) -> Array:
 
 
 def forward(p: Problem, x: Array, eps: Array) -> Array:
-    """x_t from x_{t-1}."""
+    """Return x_t from x_{t-1}."""
     return math.sqrt(1 - p.beta) * x + math.sqrt(p.beta) * eps
 
 
 def backward(networks: Networks, x: Array, eps: Array, t: Array) -> Array:
-    """x_{t-1} from x_t."""
+    """Return x_{t-1} from x_t."""
     return apply(networks[0], x, t) + jax.nn.softplus(apply(networks[1], x, t)) * eps
 
 
 def term(networks: Networks, previous: Array, x: Array, eps: Array, t: Array) -> Array:
-    """Sum of the terms of the bound."""
+    """Return the sum of the terms of the bound."""
     std = jax.nn.softplus(apply(networks[1], x, t))
     z = (previous - apply(networks[0], x, t)) / std
     return (0.5 * z * z + jnp.log(std) - 0.5 * eps * eps).sum()
 
 
 def scaled(p: Problem, terms: Array, last: Array) -> Array:
-    """The bound from the sum of all terms and x_T."""
+    """Return the bound from the sum of all terms and x_T."""
     constant = 0.5 * math.log(2 * math.pi) - 0.5 * p.case.T * math.log(p.beta)
     return ((terms + 0.5 * (last * last).sum()) / last.size + constant) / (p.case.T + 1)
 
 
 def trajectory(p: Problem, x0: Array, eps: Array) -> Array:
-    """x_0 ... x_T."""
+    """Return x_0 ... x_T."""
     x = jax.lax.scan(lambda x, e: (forward(p, x, e),) * 2, x0, eps)[1]
     return jnp.concatenate((x0[None], x))
 
@@ -130,7 +130,7 @@ def loss_of(p: Problem) -> Loss:
 
 
 def differentiated(p: Problem, loss: Loss) -> Work:
-    """The loss and every gradient."""
+    """Return the work that computes the loss and every gradient."""
     arguments, both = (networks_of(p), points(p, p.x0)), jax.value_and_grad(loss)
 
     def result(eps: torch.Tensor) -> list[np.ndarray]:
@@ -141,14 +141,14 @@ def differentiated(p: Problem, loss: Loss) -> Work:
 
 
 def update(loss: Loss, networks: Networks, state: Any, x0: Array, source: Array) -> tuple[Networks, Any, Array]:
-    """Networks and AdamW's state after a step, and the loss before it."""
+    """Return the networks and AdamW's state after a step, and the loss before it."""
     value, gradients = jax.value_and_grad(loss)(networks, x0, source)
     updates, state = ADAMW.update(gradients, state, networks)
     return optax.apply_updates(networks, updates), state, value
 
 
 def stepped(p: Problem, loss: Loss) -> Work:
-    """The weights after a step of AdamW."""
+    """Return the work that computes the weights after a step of AdamW."""
     networks = networks_of(p)
     arguments, step = (networks, ADAMW.init(networks), points(p, p.x0)), functools.partial(update, loss)
 
@@ -177,12 +177,12 @@ def training_step(p: Problem) -> Work:
 
 
 def samples(p: Problem, networks: Networks, x: Array, eps: Array) -> Array:
-    """x_0 from x_T."""
+    """Return x_0 from x_T."""
     return jax.lax.scan(lambda x, e: (backward(networks, x, *e), None), x, (eps, times(p)), reverse=True)[0]
 
 
 def draw(p: Problem, networks: Networks, key: Array) -> Array:
-    """x_0 from noise."""
+    """Return x_0 from noise."""
     eps = jax.random.normal(key, (p.case.T + 1, p.case.D, p.case.N))
     return samples(p, networks, eps[-1], eps[:-1])
 
@@ -194,7 +194,7 @@ def reverse_process(p: Problem) -> Work:
 
 
 def train_and_sample(p: Problem, iterations: int) -> tuple[np.ndarray, np.ndarray]:
-    """The losses of training, which is one scan, and samples."""
+    """Return the losses of training, which is one scan, and samples."""
 
     def train(networks: Networks, x0: Array, key: Array) -> tuple[Networks, Array]:
         def step(state: tuple[Networks, Any], i: Array) -> tuple[tuple[Networks, Any], Array]:

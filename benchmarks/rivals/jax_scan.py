@@ -1,4 +1,4 @@
-"""JAX, jitted: one lax.scan over time makes the noise of a step, walks it and adds up the bound. Keeps no noise."""
+"""JAX, jitted: one lax.scan over time draws the noise of a step, does the step and adds up the bound."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ STYLE = ("#8cc9a8", "<")
 
 
 def step_noise(p: Problem, source: Array, i: Array) -> Array:
-    """[D, N], of step i counted from 0."""
+    """Return the noise of step i, counted from 0, [D, N]."""
     if jax_batch.is_key(source):
         return jax.random.normal(jax.random.fold_in(source, i), (p.case.D, p.case.N))
     return source[i]

@@ -1,4 +1,4 @@
-"""This project's backends. They draw the stream's noise: the checks compare on the same, so it need not be passed."""
+"""This project's backends. They draw the noise stream themselves, and the checks use the same noise."""
 
 import functools
 import itertools
@@ -15,7 +15,7 @@ from kernels.training_step import AdamW, training_step
 
 
 def recorded(step: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """In a CUDA graph, at the first call: what ddpm.train does."""
+    """Return `step` as a CUDA graph, recorded at the first call, as ddpm.train does."""
 
     @functools.cache
     def graph() -> Callable[[], object]:
@@ -37,7 +37,7 @@ def step_in_torch(model: ddpm.Diffusion, p: Problem) -> Callable[[], object]:
         adamw.zero_grad()
         model.backward(p.x0, step=iteration)
         adamw.step()
-        iteration += 1  # in place, where it is a tensor
+        iteration += 1  # in place, if it is a tensor
 
     return step
 
@@ -52,13 +52,13 @@ def step_in_one_call(model: ddpm.Diffusion, p: Problem) -> Callable[[], object]:
 
 
 class Own:
-    """The operations on a backend."""
+    """The operations of one of our backends."""
 
     PACKAGES: tuple[str, ...] = ()
 
     def __init__(self, name: str) -> None:
         self.name = name
-        # from the palest to the strongest orange, in the order in which backends get faster
+        # from pale to strong orange, in the order of increasing speed
         colors, markers = ("#f3d5c2", "#e9b48f", "#e0763a", "#c2410c", "#7c2d12"), "osDph"
         place = list(backends.REGISTERED).index(name)
         self.STYLE = colors[place % len(colors)], markers[place % len(markers)]

@@ -1,8 +1,8 @@
 """All steps at once in plain PyTorch, gradients by autograd, under torch.compile: what a user would write for speed.
 
 The chain is a cumulative sum: x_t = a_t (x_0 + sum_s b eps_s / a_s), a_t = (1 - beta)^(t / 2). (A product with a [T, T]
-matrix, the other way, takes a quarter longer at T = 250.) Of the network, units are written out while they are few:
-Linear on [x, t] takes twice as long.
+matrix instead takes a quarter longer at T = 250.) The units of small networks are written out: Linear on [x, t] takes
+twice as long.
 """
 
 import math
@@ -25,13 +25,13 @@ def gap(case: Case, size: str) -> str | None:
 
 
 def compiled(p: Problem, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """With CUDA graphs where there is CUDA; compiled anew for every case."""
+    """Compile a function again for every case, with CUDA graphs on CUDA."""
     torch.compiler.reset()
     return torch.compile(function, mode="reduce-overhead" if p.case.device == "cuda" else None)
 
 
 def apply(network: torch.nn.Sequential, x: Tensor, t: Tensor) -> Tensor:
-    """The network's last Linear at x [..., D] and times t that broadcast to [..., 1]."""
+    """Return the output of the network's last Linear at x [..., D] and times t that broadcast to [..., 1]."""
     first, last = network[0], network[2]
     assert isinstance(first, torch.nn.Linear)
     assert isinstance(last, torch.nn.Linear)
@@ -47,7 +47,7 @@ def apply(network: torch.nn.Sequential, x: Tensor, t: Tensor) -> Tensor:
 
 
 def steps(p: Problem) -> tuple[Tensor, ...]:
-    """a_t and t / (T + 1), [T, 1, 1]."""
+    """Return a_t and t / (T + 1), each [T, 1, 1]."""
     t = torch.arange(1, p.case.T + 1, dtype=torch.float64).view(-1, 1, 1)
     return tuple(v.float().to(p.case.device) for v in ((1 - p.beta) ** (t / 2), t / (p.case.T + 1)))
 
@@ -98,7 +98,7 @@ def training_step(p: Problem) -> Work:
 
 
 def reverse_process(p: Problem) -> Work:
-    """A step is compiled, and the loop over them is Python's: compiled as a whole, it would be unrolled."""
+    """Only a step is compiled. The loop over steps is in Python: torch.compile would unroll it."""
     mean, std, c, times = p.network.mean, p.network.std, p.case, steps(p)[1]
 
     def step(x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -120,5 +120,5 @@ def reverse_process(p: Problem) -> Work:
 
 
 def train_and_sample(p: Problem, iterations: int) -> tuple[list[float], Tensor]:
-    """The losses of training, and samples."""
+    """Return the losses of training, and samples."""
     return tutorial.trained(p, compiled(p, loss_of(p)), iterations), reverse_process(p).run()[0]

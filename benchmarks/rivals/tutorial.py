@@ -36,7 +36,7 @@ def loss_of(p: Problem) -> Callable[[Tensor | None], Tensor]:
 
 
 def differentiated(p: Problem, loss: Callable[[Tensor | None], Tensor]) -> Work:
-    """The loss and every gradient."""
+    """Return the work that computes the loss and every gradient."""
     parameters = list(p.network.parameters())
 
     def result(eps: Tensor | None = None) -> list[Tensor]:
@@ -49,7 +49,7 @@ def differentiated(p: Problem, loss: Callable[[Tensor | None], Tensor]) -> Work:
 
 
 def stepped(p: Problem, loss: Callable[[Tensor | None], Tensor]) -> Work:
-    """The weights after a step of AdamW."""
+    """Return the work that computes the weights after a step of AdamW."""
     parameters = list(p.network.parameters())
     adamw = torch.optim.AdamW(parameters, lr=LR, weight_decay=WEIGHT_DECAY)
 
@@ -82,7 +82,7 @@ def reverse_process(p: Problem) -> Work:
 
 
 def trained(p: Problem, loss: Callable[[Tensor | None], Tensor], iterations: int) -> list[float]:
-    """The losses of training."""
+    """Train, and return the losses."""
     adamw = torch.optim.AdamW(p.network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
     losses = []
     for _ in range(iterations):
@@ -95,5 +95,5 @@ def trained(p: Problem, loss: Callable[[Tensor | None], Tensor], iterations: int
 
 
 def train_and_sample(p: Problem, iterations: int) -> tuple[list[float], Tensor]:
-    """The losses of training, and samples."""
+    """Return the losses of training, and samples."""
     return trained(p, loss_of(p), iterations), reverse_process(p).run()[0]

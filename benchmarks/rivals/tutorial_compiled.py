@@ -9,7 +9,7 @@ from benchmarks.problem import Problem, Work, too_much_for_autograd
 from benchmarks.rivals import tutorial
 
 PACKAGES, STYLE = (), ("#5d6b78", "^")
-STEPS = 50  # torch.compile unrolls the loop, and takes more than a second for each step
+STEPS = 50  # torch.compile unrolls the loop, which takes more than a second for each step
 
 
 def gap(case: Case, size: str) -> str | None:

@@ -1,7 +1,7 @@
-"""The `ddpm` command: a module for each of its commands.
+"""The `ddpm` command: one module for each subcommand.
 
 Modules that take long to import (torch, matplotlib, scipy, scikit-learn) are imported inside the functions that use
-them, so that `ddpm --help` is immediate.
+them, so that `ddpm --help` answers at once.
 """
 
 import os
@@ -20,9 +20,9 @@ from ddpm.commands.train import train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command on `arguments`, by default those of the process, and return its exit code.
+    """Run the command with `arguments`, by default those of the process, and return its exit code.
 
-    What a user can set right is one line on stderr and code 2; anything else is a bug, with a traceback.
+    An error that the user can fix prints one line on stderr and returns 2. Any other error is a bug and is raised.
     """
     rank = os.environ.get("RANK", "")
     rank = rank if rank.isdecimal() else "0"
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         message = error.format_message()
     except OSError as error:
-        # the system's own errors read "[Errno 2] No such file ..." as they are
+        # str(error) would begin with "[Errno 2]"
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except (ValueError, TypeError, ImportError) as error:
         message = str(error)
@@ -83,12 +83,14 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
 )
 @click.pass_context
 def command(context: click.Context) -> None:
-    """Learn the distribution of a table of numbers, and draw samples from it (DDPM, Ho 2020).
+    """Learn from a table of numbers, and draw new rows like it.
+
+    The model is a DDPM, a small diffusion model (Ho 2020). It learns the distribution of the rows.
 
     \b
-    The tutorial, from data to figures:
+    Run the tutorial, from data to figures:
       ddpm demo
-    On a table of your own, a .csv, .parquet or .npy file:
+    Use a table of your own, a .csv, .parquet or .npy file:
       ddpm train points.csv --out model.safetensors
       ddpm sample model.safetensors --count 1000 --out samples.csv
       ddpm evaluate model.safetensors fresh.csv

@@ -1,11 +1,14 @@
-"""`ddpm backends`: which ways of computing there are."""
+"""`ddpm backends`: list the backends."""
 
 import click
 
 
 @click.command()
 def backends() -> None:
-    """List the backends, and why one is not available."""
+    """List the backends, which are the ways to compute.
+
+    For a backend that is not available, it says why.
+    """
     import ddpm
 
     states = ddpm.backends()

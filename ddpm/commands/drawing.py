@@ -1,4 +1,4 @@
-"""The figures of a model of a table, beside data."""
+"""Figures that compare a model of a table with data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
     from ddpm.estimator import DDPM
 
-ROWS = 1000  # of which the bound's terms are the mean, and that the strip shows
+ROWS = 1000  # at most, for the mean of the bound's terms, and in reverse.png
 
 
 def write_figures(model: "DDPM", x: Any, y: Any, samples: Any, out: Path, seed: int) -> None:
     """Write columns.png, terms.png and, for two columns, reverse.png into a folder.
 
-    Without the classes of a model that has some there are no terms.
+    terms.png is left out if the model was fitted to classes and `y` is None.
 
     Args:
-        model: fitted.
+        model: a fitted model.
         x, y: data [N, D], and its classes or None.
-        samples: [M, D] of the model.
-        out: the folder, which is there.
-        seed: of what is drawn.
+        samples: samples of the model, [M, D].
+        out: an existing folder.
+        seed: seed of the random numbers.
     """
     rows, drawn = (np.asarray(as_array(table), dtype=np.float64) for table in (x, samples))
     of_frame = list(x.columns) if hasattr(x, "columns") else range(rows.shape[1])
@@ -51,7 +51,7 @@ def write_figures(model: "DDPM", x: Any, y: Any, samples: Any, out: Path, seed: 
 
 
 def _terms(model: "DDPM", rows: np.ndarray, y: Any, seed: int) -> np.ndarray:
-    """The bound's terms, in the units of the columns; that of t = 1 has the classes too."""
+    """Return the terms of the bound in the units of the columns. The term of t = 1 includes that of the classes."""
     condition, shares = None, 0.0
     if y is not None:
         index = index_of(y, model.classes_, len(y))
@@ -64,6 +64,6 @@ def _terms(model: "DDPM", rows: np.ndarray, y: Any, seed: int) -> np.ndarray:
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a figure, whole or not at all."""
+    """Write a figure to a file, completely or not at all."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary)

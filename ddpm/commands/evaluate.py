@@ -1,4 +1,4 @@
-"""`ddpm evaluate`: how good a model is, on data that it has not seen."""
+"""`ddpm evaluate`: measure how good a model is, on data that it has not seen."""
 
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,22 @@ from ddpm.commands.output import say
 @click.command()
 @click.argument("model", type=file)
 @click.argument("data", type=file)
-@click.option("--out", type=file, metavar="DIR", help="Folder for figures, made where it is missing.")
+@click.option("--out", type=file, metavar="DIR", help="Folder for figures. It is created if it does not exist.")
 @columns_option
 @seed_option
 @backend_option
 def evaluate(
     model: Path, data: Path, out: Path | None, columns: list[str] | None, seed: int, backend: str | None
 ) -> None:
-    """Compare a model of a table with DATA that it was not trained on.
+    """Measure how good a model is, on DATA that it was not trained on.
 
-    DATA is a file with the columns that MODEL was trained on, in any order; where they have no names, with these alone,
-    or with --columns in their order. Without the classes, it is compared with MODEL's rows of all of them. One half of
-    the rows is what all are compared with. The other half, fresh data, shows what the best possible model would score,
-    and what a mixture of Gaussians fitted to it does.
+    MODEL is a file that "ddpm train" wrote. DATA is a file (or folder) with the columns that MODEL was trained on, in
+    any order. If the columns have no names, DATA must have them in the same order and no others, or --columns must
+    choose them in that order. The column of classes may be missing.
+
+    The rows of DATA are split into two halves at random. MODEL is measured on the first half. For comparison, so are
+    the second half itself ("fresh data": what the best possible model would score) and a mixture of Gaussians that was
+    fitted to the second half.
     """
     import ddpm
     from ddpm import model_files, table_files
@@ -33,14 +36,14 @@ def evaluate(
     arguments.integer("seed", seed, 0, 2**32 - 1)
     found = model_files.load(model, backend)
     if isinstance(found, ddpm.Diffusion):
-        raise ValueError(f"{model}: was trained with --tutorial; train on the table without it to evaluate the model")
+        raise ValueError(f"{model}: was trained with --tutorial; only a model trained without it can be evaluated")
     target, wanted = _wanted(found, data, columns)
     x, y, read_columns = table_files.read(data, target, wanted)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     say(table_files.described(data, len(x), read_columns))
     if not hasattr(found, "feature_names_in_") and hasattr(x, "to_numpy"):
-        x = x.to_numpy()  # names would be new to the model
+        x = x.to_numpy()  # the model was trained without names
     try:
         evaluation = ddpm.evaluate(found, x, y, random_state=seed, progress=True)
     except ValueError as error:
@@ -59,7 +62,7 @@ def evaluate(
 
 
 def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | None, list[str]]:
-    """The target, if there is one, and all columns to read of a file, as the model has them."""
+    """Return the target or None, and all columns to read from the file, in the order of the model."""
     from ddpm import model_files, table_files
     from ddpm.table_files.csv_layout import NUMBER
 
@@ -70,7 +73,7 @@ def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | No
     if any(isinstance(name, str) for name in names):
         return (None, without) if target is None or own[target] not in there else (own[target], own)
     if columns is None and any(map(NUMBER.fullmatch, there)) and list(there) != list(map(str, range(len(there)))):
-        raise ValueError(f"{data}: its first row ({', '.join(there[:5])}, ...) was taken for names: leave it out")
+        raise ValueError(f"{data}: its first row ({', '.join(there[:5])}, ...) was read as column names: remove it")
     if len(there) == len(own):
         return (None if target is None else there[target]), there
     if len(there) == len(without):

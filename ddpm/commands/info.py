@@ -1,4 +1,4 @@
-"""`ddpm info`: what a model file holds."""
+"""`ddpm info`: describe a model file."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import click
 
 from ddpm.commands.options import file
 
-SHOWN = 10  # classes
+SHOWN = 10  # classes, at most
 
 
 @click.command()
 @click.argument("model", type=file)
 def info(model: Path) -> None:
-    """Describe a model file: its columns, its network, how it was trained."""
+    """Describe a model file: columns, network and training."""
     from ddpm import checkpoint
 
     said = checkpoint.describe(model)
@@ -22,7 +22,7 @@ def info(model: Path) -> None:
     if table:
         names = table["columns"][0] if table.get("columns") else table["table"]["names"]
         named = names and any(isinstance(name, str) for name in names)
-        counted = names or table["table"].get("decimals")  # the first files lack both
+        counted = names or table["table"].get("decimals")  # files of the first versions lack both
         count = f"{len(counted)}, " if counted else ""
         rows.append(("columns", ", ".join(map(str, names)) if named else f"{count}without names"))
         if table["classes"] is not None:

@@ -1,4 +1,4 @@
-"""Long runs of `ddpm train`: checkpoints, signals, and the other processes that take part."""
+"""Long runs of `ddpm train`: checkpoints, signals, and several processes."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600}  # in seconds
 
 
 class Period(click.ParamType):
-    """A number of updates, or a time as 60s, 10m or 1h."""
+    """A number of training steps, or a time such as 60s, 10m or 1h."""
 
     name = "period"
 
@@ -28,13 +28,13 @@ class Period(click.ParamType):
         """Return an int or a timedelta."""
         found = re.fullmatch(r"(\d{1,9})([smh]?)", str(value))
         if found is None or int(found[1]) == 0:
-            self.fail(f"{value!r} is neither a number of updates, as 1000, nor a time, as 60s, 10m or 1h", param, ctx)
+            self.fail(f"{value!r} is neither a number of training steps nor a time such as 60s, 10m or 1h", param, ctx)
         number = int(found[1])
         return timedelta(seconds=number * UNITS[found[2]]) if found[2] else number
 
 
 def checkpoints_for(out: Path, every: int | timedelta | None, resume: bool, force: bool) -> "Checkpoints | None":
-    """Return where the checkpoints of a model file are, if there are to be any: beside it."""
+    """Return the settings of the checkpoint beside a model file, or None if no checkpoint was asked for."""
     if every is None and not resume:
         return None
     import ddpm
@@ -49,41 +49,41 @@ def checkpoints_for(out: Path, every: int | timedelta | None, resume: bool, forc
         except ValueError:
             is_ours = False
         if not is_ours:
-            raise FileExistsError(f"{path}: exists already, and is no checkpoint: move it away")
+            raise FileExistsError(f"{path}: exists already, and is not a checkpoint: move it away")
         if not resume and not force:
-            raise FileExistsError(f"{path}: exists already: --resume goes on from it, --force begins anew")
+            raise FileExistsError(f"{path}: exists already: --resume continues from it, --force starts again")
     return ddpm.Checkpoints(path, every or timedelta(minutes=1), resume, force)
 
 
 def checkpoint_of(out: Path) -> Path:
-    """Return the name of the checkpoint of a model file."""
+    """Return the path of the checkpoint that belongs to a model file."""
     return out.with_name(f"{out.stem}.checkpoint{out.suffix}")
 
 
 class Interrupted(click.ClickException):
-    """A signal has ended the command; `code` is the exit code that a shell gives it."""
+    """A signal has stopped the command. `code` is the exit code that shells use for this signal."""
 
     def __init__(self, message: str, number: int | None) -> None:
         super().__init__(message)
         self.code = 128 + (number or signal.SIGINT)
 
 
-# what the arguments of ddpm.train follow from, where that is not the option of their name
+# arguments of ddpm.train that do not come from an option of the same name, and what decides them
 OPTIONS = {
     "x0": "DATA, or other columns or another scaling of it",
     "shape of x0": "DATA, or other columns of it",
     "shape of condition": "--target",
-    "network": "network: --hidden and --tutorial decide on it",
-    "schedule": "schedule: --timesteps and --tutorial decide on it",
+    "network": "network: --hidden and --tutorial decide it",
+    "schedule": "schedule: --timesteps and --tutorial decide it",
     "seed": "--seed",
-    "shards": "way: by torchrun, or by one process alone",
-    "threads": "number of threads: OMP_NUM_THREADS decides on it",
+    "shards": "kind of run: by torchrun, or by one process alone",
+    "threads": "number of threads: OMP_NUM_THREADS decides it",
 }
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Say how to go on, where a signal ends training that keeps a checkpoint, or why it cannot go on."""
+    """Say how to resume if a signal stops training that has a checkpoint, or why a checkpoint cannot be resumed."""
     from ddpm import TrainingInterrupted
     from ddpm.checkpoints import OtherRun
 
@@ -95,12 +95,12 @@ def interruptible() -> Iterator[None]:
         raise click.ClickException(f"{path} was begun with another {option}") from other
     except TrainingInterrupted as stopped:
         done = str(stopped).split(":")[0]
-        raise Interrupted(f"{done}: the same command with --resume goes on from there", stopped.signal) from stopped
+        raise Interrupted(f"{done}: the same command with --resume continues from there", stopped.signal) from stopped
 
 
 @contextlib.contextmanager
 def process_group(device_type: str) -> Iterator[None]:
-    """Join the processes that torchrun has started, if it has."""
+    """Join the process group, if torchrun has started this process."""
     _, size = rank_and_size()
     if not all(name in os.environ for name in NAMES) or (size == 1 and "MASTER_ADDR" not in os.environ):
         yield
@@ -114,4 +114,4 @@ def process_group(device_type: str) -> Iterator[None]:
     use_own_gpu()
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     yield
-    dist.destroy_process_group()  # not after an error, when others may be gone
+    dist.destroy_process_group()  # not after an error: other processes may be gone

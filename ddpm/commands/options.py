@@ -1,4 +1,4 @@
-"""Options that several commands have, and the types of what they take."""
+"""Options that several commands share, and types of their values."""
 
 import csv
 from pathlib import Path
@@ -6,24 +6,24 @@ from pathlib import Path
 import click
 
 backend_option = click.option(
-    "--backend", metavar="NAME", help="How to compute, see 'ddpm backends'.  [default: the fastest here]"
+    "--backend", metavar="NAME", help="How to compute: a name that 'ddpm backends' lists.  [default: the fastest here]"
 )
 seed_option = click.option(
-    "--seed", metavar="N", default=0, help="Seed of every random number: the same seed gives the same result."
+    "--seed", metavar="N", default=0, help="Seed of the random numbers. The same seed gives the same result."
 )
-force_option = click.option("--force", is_flag=True, help="Replace the output file where it exists.")
+force_option = click.option("--force", is_flag=True, help="Replace the output file if it exists.")
 
 file = click.Path(path_type=Path)
 count = click.IntRange(min=1)
 
 
 class Names(click.ParamType):
-    """Names of columns, separated by commas; a name with a comma in quotation marks."""
+    """Names of columns, separated by commas. A name that contains a comma is in quotation marks."""
 
     name = "names"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        """Return them as a list."""
+        """Return the names as a list."""
         if isinstance(value, list):
             return value
         try:
@@ -43,7 +43,7 @@ class Widths(click.ParamType):
     name = "widths"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return them as a tuple."""
+        """Return the widths as a tuple."""
         if isinstance(value, tuple):
             return value
         try:
@@ -51,22 +51,22 @@ class Widths(click.ParamType):
         except ValueError:
             widths = ()
         if not widths or min(widths) < 1:
-            self.fail(f"{value!r} is not a width, or several separated by commas, as 64,64", param, ctx)
+            self.fail(f"{value!r} is not a width, or several separated by commas, such as 64,64", param, ctx)
         return widths
 
 
 class Shard(click.ParamType):
-    """One of several equal shares of work, counted from 1."""
+    """One of N equal shares of the work: I/N, with I counted from 1."""
 
     name = "shard"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Return its number and how many there are."""
+        """Return the number of the shard and the number of shards."""
         if isinstance(value, tuple):
             return value
         i, _, n = str(value).partition("/")
         if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-            self.fail(f"{value!r} is not a shard: of 64 they are 1/64 to 64/64, counted from 1", param, ctx)
+            self.fail(f"{value!r} is not a shard: 64 shards are called 1/64 to 64/64", param, ctx)
         return int(i), int(n)
 
 
@@ -74,5 +74,5 @@ columns_option = click.option(
     "--columns",
     metavar="A,B,...",
     type=Names(),
-    help="Only these columns; quote a comma in a name.  [default: all]",
+    help="Use only these columns. Put a name that contains a comma in quotes.  [default: all]",
 )

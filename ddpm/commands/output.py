@@ -1,4 +1,4 @@
-"""Lines for standard output."""
+"""Lines on standard output."""
 
 import os
 import sys
@@ -9,9 +9,10 @@ from ddpm.torchrun import rank_and_size
 
 
 def say(text: object, once: bool = False) -> None:
-    """Print to standard output; where that is full or closed, to standard error from then on, with the reason.
+    """Print a line to standard output.
 
-    Of several processes that would say the same, with `once` only the first does.
+    If standard output is full or closed, this and all later lines go to standard error, after the reason. With `once`,
+    only the first of several processes prints.
     """
     if once and rank_and_size()[0] > 0:
         return

@@ -1,4 +1,4 @@
-"""Tables for commands that train, with a line that says what was read."""
+"""Read a table for training, and print what was read."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,11 @@ from ddpm.commands.output import say
 
 
 def read_table(data: Path, target: str | None, columns: list[str] | None) -> Any:
-    """Read a table of two rows or more, and say what was read."""
+    """Read a table of at least two rows, and print what was read."""
     from ddpm import table_files
 
     found = table_files.read(data, target, columns)
     say(table_files.described(data, len(found.x), found.columns), once=True)
     if len(found.x) < 2:
-        raise ValueError(f"{data}: has one row, of which nothing can be learnt")
+        raise ValueError(f"{data}: has only one row; training needs at least two")
     return found

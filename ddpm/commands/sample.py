@@ -1,4 +1,4 @@
-"""`ddpm sample`: rows of a trained model, in the form of the table that it was trained on."""
+"""`ddpm sample`: draw rows from a trained model, in the form of the table that it was trained on."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ from ddpm.torchrun import rank_and_size, use_own_gpu
     "--out",
     metavar="FILE|DIR/",
     required=True,
-    help="File to write, .csv, .parquet or .npy; or a folder, for parts of at most a million rows.",
+    help="File to write (.csv, .parquet or .npy), or a folder for parts of at most a million rows each.",
 )
 @seed_option
 @click.option(
@@ -32,36 +32,43 @@ from ddpm.torchrun import rank_and_size, use_own_gpu
     "--shard",
     metavar="I/N",
     type=Shard(),
-    help="Write only the I-th of N equal shares of the parts.  [default: all, or by torchrun's rank]",
+    help="Write only the I-th of N equal shares of the parts.  [default: all, or the share of this torchrun rank]",
 )
-@click.option("--format", type=click.Choice(["parquet", "npy"]), help="Of the parts in a folder.  [default: parquet]")
+@click.option(
+    "--format", type=click.Choice(["parquet", "npy"]), help="Format of the parts in a folder.  [default: parquet]"
+)
 @backend_option
 @force_option
 def sample(model: Path, out: str, shard: tuple[int, int] | None, format: str | None, **options: Any) -> None:
-    """Draw samples from a trained model.
+    """Draw samples (new rows) from a trained model.
 
-    MODEL is the file that "ddpm train" or "ddpm demo" wrote. Samples have the columns of the table that it was trained
-    on: their names, their order, whole numbers, decimals and classes (after --tutorial, their number alone). A sample
-    depends on the model, the seed and its index alone, so that --first can split a long run into parts.
+    MODEL is a file that "ddpm train" or "ddpm demo" wrote. Samples look like the table that it was trained on: the same
+    column names in the same order, whole numbers, as many decimals, the same classes. (A model trained with --tutorial
+    knows only the number of columns.) A sample depends only on the model, the seed and its index, so --first can split
+    a long run.
 
-    DIR/ ends in a slash or is there; with --shard it is always a folder. Its parts are the same for any number of
-    shards, which can run at the same time, on one machine or many. The same command again goes on where one was
-    stopped: it keeps the parts that are whole, or with --force writes them anew.
+    --out is a folder if its name ends in a slash, if the folder exists, or with --shard. The parts are the same for any
+    number of shards. Shards can run at the same time, on one machine or many. If a run was stopped, the same command
+    continues it and keeps the complete parts. With --force it writes all parts again.
     """
     rank, size = rank_and_size()
     use_own_gpu()
     if shard is None and not out.endswith(("/", os.sep)) and not Path(out).is_dir():
         if not Path(out).suffix:
             raise click.UsageError(
-                f"--out {out} is no .csv, .parquet or .npy file; end the name of a folder in a slash"
+                f"--out {out} is not a .csv, .parquet or .npy file; the name of a folder must end in a slash"
             )
         if format is not None:
-            raise click.UsageError(f"--format goes only with a folder, which ends in a slash; --out is {out}")
+            raise click.UsageError(
+                f"--format can only be used with a folder, whose name ends in a slash; --out is {out}"
+            )
         if size > 1:
-            raise click.UsageError(f"{size} processes would write one file, {out}: give --out a folder, as samples/")
+            raise click.UsageError(
+                f"{size} processes would write one file, {out}: give --out a folder, such as samples/"
+            )
         _to_file(model, Path(out), options)
     else:
-        # one bar alone can be read where several processes share a terminal
+        # with several processes on a terminal, only one shows a progress bar
         shown = shard is not None or rank == 0
         _to_folder(model, out, shard or (rank + 1, size), format or "parquet", options | {"progress": shown})
 
@@ -79,14 +86,14 @@ def _to_folder(model: Path, out: str, shard: tuple[int, int], format: str, optio
 
     folder = Path(out)
     if folder.suffix.lower() in SUFFIXES and not out.endswith(("/", os.sep)) and not folder.is_dir():
-        raise click.UsageError(f"--shard writes parts into a folder, and {out} is named like a file: end it in a slash")
+        raise click.UsageError(f"--shard writes into a folder, but {out} is named like a file: end the name in a slash")
     written = sample_to_folder(model, folder, shard=shard, format=format, **options)
     of, to = "" if shard == (1, 1) else f" of shard {shard[0]}/{shard[1]}", f"{folder}{os.sep}"
     if not written.parts:
         say(f"nothing to do{of}: {to} has {written.of} part{'' if written.of == 1 else 's'} in all")
         return
     there = written.parts - written.new
-    were = f" ({there} {'was' if there == 1 else 'were'} there)" if there else ""
+    were = f" ({there} {'was' if there == 1 else 'were'} already there)" if there else ""
     plural = "" if written.new == 1 else "s"
     rows = f"rows {written.samples[0]} to {written.samples[-1]}"
     say(f"wrote {written.new} part{plural}{were}{of}, {rows}, to {to}")

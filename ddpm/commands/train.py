@@ -1,4 +1,4 @@
-"""`ddpm train`: a model of a table, or the tutorial's of points as they are."""
+"""`ddpm train`: train a model of a table, or the tutorial's model with --tutorial."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,23 +15,42 @@ from ddpm.commands.reading import read_table
 from ddpm.commands.tutorial import train_tutorial
 from ddpm.torchrun import rank_and_size
 
-SCORED = 1000  # rows of which the bound is shown after training
-RENAMED = {"lr": "learning_rate", "transform": "scaling"}  # options that the estimator calls so
+SCORED = 1000  # rows, at most, for the bound that is printed after training
+RENAMED = {"lr": "learning_rate", "transform": "scaling"}  # options with another name in the estimator
 NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
 
 
 @click.command()
 @click.argument("data", type=file)
-@click.option("--out", type=file, metavar="MODEL", required=True, help="Model file to write, .safetensors.")
-@click.option("--target", metavar="COLUMN", help="Column of classes: the model learns the rows of each class.")
+@click.option(
+    "--out", type=file, metavar="MODEL", required=True, help="Model file to write. Its name must end in .safetensors."
+)
+@click.option(
+    "--target",
+    metavar="COLUMN",
+    help="Column that holds the class of each row. The model learns the rows of each class.",
+)
 @columns_option
-@click.option("--transform", type=click.Choice(["standard", "power", "quantile", "none"]), help="Of each column.")
-@click.option("--hidden", metavar="H,H,...", type=Widths(), help="Widths of the hidden layers.")
-@click.option("--timesteps", metavar="T", type=click.IntRange(1, 2**18), help="Steps T between data and noise.")
-@click.option("--steps", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Updates of the weights.")
-@click.option("--batch-size", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Rows an update.")
-@click.option("--lr", metavar="X", type=click.FloatRange(min=0, min_open=True), help="Learning rate.")
-@click.option("--tutorial", is_flag=True, help="Train as the tutorial does: points as they are, all of them at once.")
+@click.option(
+    "--transform", type=click.Choice(["standard", "power", "quantile", "none"]), help="How to scale each column."
+)
+@click.option(
+    "--hidden", metavar="H,H,...", type=Widths(), help="Widths of the hidden layers of the network, such as 64,64."
+)
+@click.option("--timesteps", metavar="T", type=click.IntRange(1, 2**18), help="Number of steps T from data to noise.")
+@click.option(
+    "--steps", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Number of training steps (updates of the weights)."
+)
+@click.option(
+    "--batch-size", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Number of rows for each training step."
+)
+@click.option(
+    "--lr",
+    metavar="X",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Learning rate: how far a step moves the weights.",
+)
+@click.option("--tutorial", is_flag=True, help="Train as the tutorial does: no scaling, all rows in every step.")
 @click.option(
     "--schedule",
     type=click.Choice(["constant", "linear", "cosine"]),
@@ -43,9 +62,9 @@ NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
     "--checkpoint-every",
     metavar="N|TIME",
     type=Period(),
-    help="Keep a checkpoint beside MODEL, each so many updates, or 60s, 10m or 1h.",
+    help="Save a checkpoint beside MODEL every N training steps, or every 60s, 10m or 1h.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of this command, if there is one.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint of the same command, if there is one.")
 @force_option
 def train(
     data: Path,
@@ -56,21 +75,23 @@ def train(
     resume: bool,
     **options: Any,
 ) -> None:
-    """Learn from a table and write a model file.
+    """Train a model on a table, and write it to a file.
 
-    DATA is a .csv, .parquet or .npy file, or a folder of .parquet files: numbers, none missing, one row a point. Only a
-    --target may be text. A .csv file has fields separated by commas, semicolons or tabs, and may begin with a row of
-    names; a column without a name is called by its place, 0 the first.
+    DATA is a .csv, .parquet or .npy file, or a folder of .parquet files. All columns must hold numbers, without missing
+    values. Only the --target column may hold text. The fields of a .csv file are separated by commas, semicolons or
+    tabs, and its first row may hold the names of the columns. A column without a name is called by its position: 0 is
+    the first.
 
-    What is not given is chosen by the shape of the table.
+    Options that are not given are chosen to suit the shape of the table.
 
-    With --tutorial two networks of one hidden layer are trained on the points as they are. The chain ends in noise of
-    standard deviation 1: scale the columns to something near that first.
+    With --tutorial, columns are not scaled, and the two networks have one hidden layer by default. The tutorial expects
+    columns with mean 0 and standard deviation 1, so scale yours roughly to that first.
 
-    With --checkpoint-every, Ctrl-C and SIGTERM end the update and save; --resume then goes on as if nothing had been.
-    Under torchrun all processes train the same model, the same bits however many they are.
+    With --checkpoint-every, training that gets Ctrl-C or SIGTERM finishes the current step, saves a checkpoint and
+    stops. --resume then continues, and the result is the same as without the stop. Under torchrun, all processes train
+    one model together. The result is the same for any number of processes, bit for bit.
 
-    Prints the variational bound of the negative log-likelihood after training, in nats: the lower, the better.
+    At the end it prints the variational bound of the negative log-likelihood, in nats. Lower means a better fit.
     """
     from ddpm.files import check_output
 
@@ -79,7 +100,7 @@ def train(
     given = {name for name, value in options.items() if value is not None}
     for name in NOT_IN_TUTORIAL if tutorial else ("schedule",):
         if name in given:
-            goes = "does not go with" if tutorial else "goes only with"
+            goes = "cannot be used with" if tutorial else "can only be used with"
             raise click.UsageError(f"--{name.replace('_', '-')} {goes} --tutorial")
     check_output(out, force)
 
@@ -88,7 +109,7 @@ def train(
 
     device_type = device_type_for(options["backend"])
     if not tutorial and options["timesteps"] == 1:
-        raise click.BadParameter("1 goes only with --tutorial", param_hint="'--timesteps'")
+        raise click.BadParameter("1 can only be used with --tutorial", param_hint="'--timesteps'")
     arguments.integer("seed", options["seed"], *((-(2**63), 2**64 - 1) if tutorial else (0, 2**32 - 1)))
     if options["lr"] is not None:
         arguments.number("lr", options["lr"], 0)
@@ -109,12 +130,12 @@ def _divergence_explained(lr: float, kept: bool) -> Iterator[None]:
     try:
         yield
     except FloatingPointError as error:
-        instead = f"a smaller --lr than {lr}{', with --force in place of --resume' if kept else ''}"
+        instead = f"a smaller --lr than {lr}{', with --force instead of --resume' if kept else ''}"
         raise click.ClickException(f"training diverged, {error}: try {instead}") from error
 
 
 def _train_table(data: Path, checkpoints: Any, **options: Any) -> tuple[Callable[[Path], None], Callable[[], str]]:
-    """Train; return what writes the model, and what computes its bound and says it."""
+    """Train a model. Return a function that writes it, and a function that returns its bound as text."""
     from ddpm import DDPM
     from ddpm.checkpoints import OtherRun
     from ddpm.ranks import RanksDiffer
@@ -136,7 +157,7 @@ def _train_table(data: Path, checkpoints: Any, **options: Any) -> tuple[Callable
 
 
 def _fit(model: Any, data: Path, target: str | None, columns: list[str] | None, checkpoints: Any) -> tuple[Any, Any]:
-    """Fit a model to a table, in memory or in parts; return some of its rows."""
+    """Fit a model to a table, in memory or in parts. Return the first rows, at most SCORED."""
     from ddpm import table_files
 
     parts = table_files.parts_of_large(data, target, columns)

@@ -1,4 +1,4 @@
-"""`ddpm train --tutorial`: two networks of one hidden layer, trained on points as they are."""
+"""`ddpm train --tutorial`: two networks of one hidden layer, trained on columns that are not scaled."""
 
 import math
 from collections.abc import Callable
@@ -10,14 +10,14 @@ import click
 
 from ddpm.commands.reading import read_table
 
-FRESH_STEPS = 20  # trajectories of each point over which the bound is averaged after training
+FRESH_STEPS = 20  # trajectories of each point for the bound after training
 
 # options that have another default, or none, without --tutorial
 DEFAULTS: dict[str, Any] = {"steps": 1000, "lr": 1e-2, "hidden": (32,), "timesteps": 250, "schedule": "constant"}
 
 
 def train_tutorial(data: Path, checkpoints: Any, **options: Any) -> tuple[Callable[[Path], None], Callable[[], str]]:
-    """Train as the tutorial does; return what writes the model, and what computes its bound and says it."""
+    """Train as the tutorial does. Return a function that writes the model, and one that returns its bound as text."""
     import torch
 
     import ddpm
@@ -34,7 +34,7 @@ def train_tutorial(data: Path, checkpoints: Any, **options: Any) -> tuple[Callab
 
     def bound() -> str:
         found = fresh_bound(diffusion, x0, seed=chosen["seed"], step=chosen["steps"])
-        if not math.isfinite(found):  # the last update is the one that no later step of training looks at
+        if not math.isfinite(found):  # no later step checks the last update
             raise FloatingPointError(f"the bound is {found} after the last iteration")
         return f"bound {found:.3f} nats per dimension"
 
@@ -42,7 +42,10 @@ def train_tutorial(data: Path, checkpoints: Any, **options: Any) -> tuple[Callab
 
 
 def _as_they_are(data: Path, found: Any) -> Any:
-    """Return float32 points [N, D]; warn where they are not near a standard normal, or lose what tells them apart."""
+    """Return the points as float32, [N, D].
+
+    Warn about columns far from mean 0 and standard deviation 1, and about different numbers that float32 makes equal.
+    """
     import numpy as np
 
     from ddpm.tables import collapsed
@@ -54,7 +57,7 @@ def _as_they_are(data: Path, found: Any) -> Any:
     if not np.isfinite(points).all():
         row, column = np.argwhere(~np.isfinite(points))[0]
         raise ValueError(
-            f"{data}: row {row} (from 0), column {names[column]!r}: {exact[row, column]} is beyond float32: scale it"
+            f"{data}: row {row} (from 0), column {names[column]!r}: {exact[row, column]} overflows float32: scale it"
         )
     mean, std = exact.mean(0), exact.std(0)
     far = [
@@ -66,7 +69,9 @@ def _as_they_are(data: Path, found: Any) -> Any:
         listed = ", ".join(far[:5]) + (", ..." if len(far) > 5 else "")
         click.echo(f"ddpm: warning: {data}: far from mean 0 and standard deviation 1: {listed}", err=True)
     for name, before, after in collapsed(exact, points, names):
-        click.echo(f"ddpm: warning: {data}: {name} has {before} different numbers, in float32 only {after}", err=True)
+        click.echo(
+            f"ddpm: warning: {data}: {name} has {before} different numbers, but in float32 only {after}", err=True
+        )
     return points
 
 
@@ -77,7 +82,7 @@ def fresh_bound(diffusion: Any, x0: Any, seed: int, step: int) -> float:
 
 
 def _schedule(name: str, timesteps: int) -> Any:
-    """The named schedule of T steps; signal and noise end as they do in the papers, whatever T is."""
+    """Return the named schedule of T steps. For every T, signal and noise end as in the papers."""
     import ddpm
 
     if name == "constant":  # the tutorial's: 250 steps of 0.02

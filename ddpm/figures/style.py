@@ -1,18 +1,18 @@
-"""Colours, sizes and labels of all figures. A `Figure` without pyplot needs neither display nor global state."""
+"""Colours, sizes and labels of all figures. Without pyplot, a `Figure` needs no display and no global state."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK = "#24313d"  # text, axes
-GREY = "#8b97a3"  # what is not yet data: noise
-BLUE = "#2b6c99"  # data, and what ends below zero
-ORANGE = "#e0763a"  # the model, and what ends above zero
+GREY = "#8b97a3"  # noise
+BLUE = "#2b6c99"  # data, and trajectories that end below zero
+ORANGE = "#e0763a"  # the model, and trajectories that end above zero
 BINS = 50
 
 
 def empty_figure(width: float = 8, height: float = 4) -> Figure:
-    """Return one of a size in inches; 1280 x 640 pixels, which a README shows at about 800 x 400."""
+    """Return an empty figure of a size in inches. The default is 1280 x 640 pixels, about 800 x 400 in a README."""
     return Figure(figsize=(width, height), dpi=160, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
 
 

@@ -1,4 +1,4 @@
-"""Figures of tables: data and samples beside one another, the reverse process of points, the bound by its terms."""
+"""Figures of tables: data beside samples, the reverse process of points, and the terms of the bound."""
 
 import math
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 
 from ddpm.figures.style import BINS, BLUE, GREY, INK, ORANGE, empty_figure, entitle, figure_of_one, label
 
-MOST = 8  # columns in one figure
-POINTS = 5000  # that a plot shows
-PANELS = 6  # of the reverse process
+MOST = 8  # columns in one figure, at most
+POINTS = 5000  # points in one plot, at most
+PANELS = 6  # in the figure of the reverse process
 
 
 def columns_figure(data: np.ndarray, samples: np.ndarray, names: Sequence[object]) -> Figure:
-    """Data [N, D] and samples [M, D]: one column as histograms, two side by side, more in pairs.
+    """Draw data [N, D] and samples [M, D]: one column as histograms, two side by side, more in pairs.
 
-    In pairs, a column's histograms are on the diagonal, data below and samples above it. Of more than MOST columns the
-    first are shown, and of many rows POINTS.
+    The pairs form a square: histograms of each column on the diagonal, data below and samples above it. At most the
+    first MOST columns and POINTS rows are shown.
     """
     if len(names) == 1:
         figure, axes = figure_of_one()
@@ -74,7 +74,7 @@ def _pairs(data: np.ndarray, samples: np.ndarray, names: Sequence[object]) -> Fi
 
 
 def strip_figure(history: np.ndarray, names: Sequence[object]) -> Figure:
-    """The reverse process of points, history [T+1, N, 2] from x_T to x_0, at PANELS steps even in their number."""
+    """Draw the reverse process of points, history [T+1, N, 2] from x_T to x_0, at PANELS evenly spaced steps."""
     figure = empty_figure(10, 2.3)
     plots = figure.subplots(1, PANELS, sharex=True, sharey=True, squeeze=False)[0]
     last = len(history) - 1
@@ -91,9 +91,9 @@ def strip_figure(history: np.ndarray, names: Sequence[object]) -> Figure:
 
 
 def terms_figure(terms: np.ndarray) -> Figure:
-    """The terms of the bound, [T+1] in nats a row: those of t = 1 ... T, then that of the noise at T (Ho 2020, Eq. 5).
+    """Draw the terms of the bound, [T+1] in nats a row: those of t = 1 ... T, then that of x_T (Ho 2020, Eq. 5).
 
-    The divergences of t = 2 ... T are drawn, which are never negative; the others are said.
+    Only the divergences of t = 2 ... T are drawn as a curve, because they are never negative. The others are printed.
     """
     figure, axes = figure_of_one()
     marker = "." if len(terms) < 50 else None
@@ -108,7 +108,7 @@ def terms_figure(terms: np.ndarray) -> Figure:
 
 
 def _histograms(axes: Axes, data: np.ndarray, samples: np.ndarray) -> None:
-    """Of both, in the same bins."""
+    """Draw the histograms of both, with the same bins."""
     wanted = min(BINS, 2 * math.ceil(math.sqrt(min(len(data), len(samples)))))
     bins = np.histogram_bin_edges(np.concatenate((data, samples)), wanted).tolist()
     axes.hist(data, bins, density=True, color=BLUE, alpha=0.5, label="data")
@@ -116,14 +116,14 @@ def _histograms(axes: Axes, data: np.ndarray, samples: np.ndarray) -> None:
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str) -> None:
-    """At most POINTS of them, the fainter the more there are."""
+    """Draw at most POINTS points. The more points, the fainter they are."""
     every = slice(None, None, -(-len(x) // POINTS))
     few = min(1.0, 60 / len(x[every]) ** 0.7)
     axes.scatter(x[every], y[every], s=6 if few == 1 else 3, color=colour, alpha=max(0.15, few), linewidths=0)
 
 
 def _limit(set_limits: object, *values: np.ndarray) -> None:
-    """Show all but the farthest thousandth at each end."""
+    """Set limits that leave out the outermost thousandth at each end."""
     assert callable(set_limits)
     low, high = np.quantile(np.concatenate(values), (0.001, 0.999))
     room = 0.05 * (high - low) or 0.5
@@ -137,7 +137,7 @@ def _shown(rows: np.ndarray) -> str:
 
 
 def _plain(name: object, most: int = 60) -> str:
-    """A name on one line, cut where it is long, in which a dollar sign is one."""
+    """Return a name on one line, cut to `most` characters, with dollar signs escaped for matplotlib."""
     text = " ".join(str(name).split())
     text = text if len(text) <= most else f"{text[: most - 1]}…"
     return text.replace("$", "\\$")

@@ -1,4 +1,4 @@
-"""The figures of the tutorial: arrays in, a `Figure` out."""
+"""The figures of the tutorial."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SIDEWAYS: dict[str, Any] = {"orientation": "horizontal", "alpha": 0.75, "histtyp
 
 
 def data_figure(x0: np.ndarray) -> Figure:
-    """Histogram of the data, x0 [N]."""
+    """Draw a histogram of the data, x0 [N]."""
     figure, axes = figure_of_one()
     axes.hist(x0, BINS, density=True, color=BLUE, alpha=0.75)
     label(axes, f"The data: {len(x0)} points", "$x_0$", "density")
@@ -21,7 +21,7 @@ def data_figure(x0: np.ndarray) -> Figure:
 
 
 def forward_figure(trajectory: np.ndarray, shown: int = 100) -> Figure:
-    """The forward process: the first `shown` of the trajectories [T+1, N], and beside them all of x_T."""
+    """Draw the forward process: the first `shown` trajectories of [T+1, N], and beside them all N values of x_T."""
     figure, axes, margin = _figure_with_margin()
     steps = np.arange(len(trajectory))
     axes.add_collection(_lines(steps, trajectory[:, :shown], [BLUE]))
@@ -35,16 +35,16 @@ def forward_figure(trajectory: np.ndarray, shown: int = 100) -> Figure:
 
 
 def loss_figure(bounds: np.ndarray, entropy: float) -> Figure:
-    """The variational bound [steps] in nats in training, above the entropy that bounds it.
+    """Draw the variational bound [steps] in nats during training, and the entropy, which is its lower limit.
 
-    Of more than 1000 steps, which then are of minibatches, the means of some are drawn.
+    For more than 1000 steps, which use minibatches, the curve shows means of several steps.
     """
     figure, axes = figure_of_one()
     some = len(bounds) // 250 if len(bounds) > 1000 else 1
     whole = bounds[: len(bounds) // some * some]
     axes.plot(np.arange(some - 1, len(whole), some), whole.reshape(-1, some).mean(1), color=ORANGE, linewidth=1.2)
     axes.axhline(entropy, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-    # a density can exceed 1, so that a bound, and the entropy itself, can be negative
+    # a density can exceed 1, so the bound and the entropy can be negative
     axes.set_yscale("log" if min(bounds.min(), entropy) > 0 else "symlog")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(0, len(bounds))
@@ -65,7 +65,7 @@ def loss_figure(bounds: np.ndarray, entropy: float) -> Figure:
 
 
 def reverse_figure(history: np.ndarray, shown: int = 200) -> Figure:
-    """The reverse process, history [T+1, N] from x_T to x_0, coloured by the sign of x_0.
+    """Draw the reverse process, history [T+1, N] from x_T to x_0, coloured by the sign of x_0.
 
     The first `shown` trajectories are drawn, and beside them all N values of x_0.
     """
@@ -83,7 +83,7 @@ def reverse_figure(history: np.ndarray, shown: int = 200) -> Figure:
 
 
 def samples_figure(samples: np.ndarray, x: np.ndarray, density: np.ndarray) -> Figure:
-    """Histogram of the samples [N], with the true density at the points x, both [M], drawn over it."""
+    """Draw a histogram of the samples [N], and over it the true density at the points x, both [M]."""
     figure, axes = figure_of_one()
     axes.hist(samples, BINS, density=True, color=ORANGE, alpha=0.75, label=f"{len(samples)} samples of the model")
     axes.plot(x, density, color=INK, linewidth=1.8, label="true density")
@@ -101,7 +101,7 @@ def _figure_with_margin() -> tuple[Figure, Axes, Axes]:
 
 
 def _lines(steps: np.ndarray, trajectories: np.ndarray, colours: list[str]) -> LineCollection:
-    """All trajectories [T+1, n] as one artist, which draws much faster than n lines."""
+    """Return all trajectories [T+1, n] as one artist, which is drawn much faster than n lines."""
     segments = np.stack([np.broadcast_to(steps[:, None], trajectories.shape), trajectories], axis=-1)
     return LineCollection(list(segments.swapaxes(0, 1)), colors=colours, linewidths=0.6, alpha=0.35)
 

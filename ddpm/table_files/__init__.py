@@ -1,4 +1,4 @@
-"""Tables in and out of files: CSV, Parquet and .npy, with their names, order and dtypes."""
+"""Read and write tables as CSV, Parquet and .npy files, with column names, order and dtypes."""
 
 import os
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ __all__ = [
     "write",
 ]
 
-SHOWN = 6  # names of columns in a message
-LARGE = 2**26  # numbers, 512 MB of float64: more are read in parts
+SHOWN = 6  # column names in a message, at most
+LARGE = 2**26  # numbers (512 MB of float64): larger tables are read in parts
 
 
 def read(path: str | os.PathLike[str], target: str | None = None, columns: Sequence[str] | None = None) -> Read:
@@ -36,16 +36,16 @@ def read(path: str | os.PathLike[str], target: str | None = None, columns: Seque
 
     Args:
         path: a .csv file in UTF-8, fields separated by commas, semicolons or tabs, with or without names in its first
-            row; a .parquet file, or a folder of them; or a .npy file, [N] or [N, D], which is mapped and not read.
-        target: a column of classes; of a .csv file they are text, but where all are whole numbers, or True and False.
-            A column without a name is called by its place, "0" the first.
+            row; a .parquet file, or a folder of them; or a .npy file, [N] or [N, D], which is memory-mapped.
+        target: a column of classes. In a .csv file they are text, unless all are whole numbers, or True and False.
+            A column without a name is called by its position: "0" is the first.
         columns: the columns to read, in this order; None is all.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no row, a missing value, a whole number that no float64 holds, or something other than
-            finite numbers; names file, place and value.
-        ImportError: what reads it is not installed.
+        ValueError: the table has no rows, a missing value, a whole number with more digits than a float64, or something
+            other than finite numbers. The message has the file, the position and the value.
+        ImportError: a library that reads this format is not installed.
     """
     path = Path(path)
     if format_of(path) == ".csv":
@@ -60,10 +60,10 @@ def parts_of(
     columns: Sequence[str] | None = None,
     rows: int | None = ROWS,
 ) -> Parts:
-    """Open a .parquet or .npy file as `read` does, in parts of at most `rows` rows; None is one part.
+    """Open a .parquet or .npy file as `read` does, in parts of at most `rows` rows, or in one part if `rows` is None.
 
     Raises:
-        As `read`; what is found in a part, when it is read.
+        The errors of `read`. An error in a part is raised when that part is read.
     """
     path = Path(path)
     open_parts = npy_parts if format_of(path) == ".npy" else parquet_parts
@@ -71,7 +71,7 @@ def parts_of(
 
 
 def names_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the names of all columns of a file, or "0", "1" and so on."""
+    """Return the names of all columns of a file, or "0", "1" and so on if it has no names."""
     if format_of(path) == ".csv":
         return look_at(Path(path)).columns
     if format_of(path) == ".npy":
@@ -82,7 +82,7 @@ def names_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
 def parts_of_large(
     path: str | os.PathLike[str], target: str | None = None, columns: Sequence[str] | None = None
 ) -> Parts | None:
-    """Open a table of more than LARGE numbers as `parts_of` does; None is a smaller one, or one that has no parts."""
+    """Open a table of more than LARGE numbers as `parts_of` does. Return None for a smaller table or a .csv file."""
     if format_of(path) == ".csv":
         return None
     parts = parts_of(path, target, columns)
@@ -90,7 +90,7 @@ def parts_of_large(
 
 
 def described(path: str | os.PathLike[str], rows: int, columns: Columns) -> str:
-    """Return what was read, "points.csv: 150 rows, 4 columns (length, width, ...)"."""
+    """Return a description of a table, such as "points.csv: 150 rows, 4 columns (length, width, ...)"."""
     names = columns.names
     named = any(isinstance(name, str) for name in names)
     shown = ", ".join(" ".join(str(name).split()) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -1,4 +1,4 @@
-"""The columns of a file, what was read of them, and numbers that cannot be learnt from."""
+"""The columns of a file, tables read from it, and checks of names and numbers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-ROWS, NUMBERS = 2**16, 2**22  # that are looked at together, at most
-WHOLE = 2**53  # up to this, a float64 holds every whole number
+ROWS, NUMBERS = 2**16, 2**22  # at most, in one part
+WHOLE = 2**53  # a float64 holds every whole number up to this one
 
 
 class Columns(NamedTuple):
     """The columns of a file.
 
     Attributes:
-        names: in their order, that of the target too: text, or 0, 1 and so on where the file has no names.
-        target: the place of the target; None where there is none.
+        names: names of all columns in order, the target included: text, or 0, 1 and so on if the file has no names.
+        target: index of the target in `names`, or None.
     """
 
     names: tuple[str | int, ...]
@@ -26,9 +26,9 @@ class Read(NamedTuple):
     """A table and its target.
 
     Attributes:
-        x: numbers, an array [N, D] of a .npy file, else a DataFrame.
+        x: numbers [N, D]: an array for a .npy file, a DataFrame otherwise.
         y: the target, [N], or None.
-        columns: of both.
+        columns: the columns of x and y.
     """
 
     x: Any
@@ -40,9 +40,9 @@ class Parts(NamedTuple):
     """A table that is read in parts.
 
     Attributes:
-        rows: N.
-        columns: of all.
-        read: gives x and y of parts, one after the other, as in Read; may be called again.
+        rows: number of rows, N.
+        columns: the columns of x and y.
+        read: return an iterator over x and y of each part, as in Read. It can be called again.
     """
 
     rows: int
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 
 
 def check_names(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
-    """Raise ValueError unless all that is wanted is one of the names of columns."""
+    """Raise ValueError unless every name in `wanted` is in `names`."""
     for name in wanted:
         if name not in names:
             there = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
@@ -59,25 +59,25 @@ def check_names(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None
 
 
 def columns_of(wanted: Sequence[str], target: str | None, named: bool) -> Columns:
-    """Return what was chosen; without names they are counted anew."""
+    """Return the chosen columns. Without names, they are numbered from 0 again."""
     if len(wanted) == 1 and target is not None:
-        raise ValueError(f"a table must have a column beside the target; got {target!r} alone")
+        raise ValueError(f"a table must have a column besides the target; got {target!r} alone")
     names = tuple(wanted) if named else tuple(range(len(wanted)))
     return Columns(names, None if target is None else wanted.index(target))
 
 
 def are_places(names: Sequence[str]) -> bool:
-    """Return whether names are "0", "1" and so on."""
+    """Return whether the names are "0", "1" and so on."""
     return list(names) == list(map(str, range(len(names))))
 
 
 def at_once(rows: int, columns: Sequence[str]) -> int:
-    """Return how many rows make a part."""
+    """Return how many rows a part has: at most `rows`, and at most NUMBERS numbers."""
     return max(1, min(rows, NUMBERS // len(columns)))
 
 
 def take_apart(frame: Any, columns: Columns) -> tuple[Any, Any]:
-    """Return x and y of a DataFrame of all columns."""
+    """Name the columns of a DataFrame and split it into x and y."""
     frame.columns = list(columns.names)
     if columns.target is None:
         return frame, None
@@ -86,7 +86,10 @@ def take_apart(frame: Any, columns: Columns) -> tuple[Any, Any]:
 
 
 def wrong_number(x: Any) -> tuple[int, Any, str] | None:
-    """Return row, column and what is wrong of the first number that is not finite, or has more digits than float64."""
+    """Return row, column and error of the first number that is not finite or has too many digits for float64.
+
+    Return None if all numbers are fine.
+    """
     frame = hasattr(x, "iloc")
     for i in range(x.shape[1]):
         values = x.iloc[:, i].to_numpy() if frame else x[:, i]

@@ -1,4 +1,4 @@
-"""The first fault of a CSV file: its line, its column, and what to do about it."""
+"""Find the first error in a CSV file, and say its line, its column and how to fix it."""
 
 import re
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from ddpm.table_files.csv_layout import NUMBER, Layout, hint_for, is_missing, re
 
 LONG = re.compile(r"\s*[-+]?\d{16,}\s*", re.ASCII)  # a whole number that a float64 may not hold
 
-Wrong = Callable[[str], str | None]  # what is wrong with a field; None where nothing is
+Wrong = Callable[[str], str | None]  # returns what is wrong with a field, or None
 
 
 def no_number(field: str) -> str | None:
-    """Say why a field is not a number."""
+    """Return why a field is not a number, or None if it is one."""
     if is_missing(field):
         return f"{field!r} is missing: leave the row out, or fill it in" if field else no_class(field)
     if NUMBER.fullmatch(field):
@@ -23,38 +23,40 @@ def no_number(field: str) -> str | None:
 
 
 def no_class(field: str) -> str | None:
-    """Say why a field is not a class."""
+    """Return why a field is not a class, or None if it is one."""
     return None if field.strip() else "is missing: leave the row out, or fill it in"
 
 
 def too_long(field: str) -> str | None:
-    """Say why a whole number would not be read as it is."""
+    """Return why a whole number cannot be read exactly, or None if it can."""
     if LONG.fullmatch(field) and abs(int(field)) > WHOLE:
         return f"{field!r} has more digits than a float64: leave its column out, or name it as the target"
     return None
 
 
 def diagnose(path: Path, layout: Layout, columns: list[str], wrong: Wrong) -> None:
-    """Raise at the first row of another width than the first, or at the first field of some columns that is wrong."""
+    """Raise ValueError for the first row of another width than row 1, or the first wrong field of `columns`."""
     places = [(layout.columns.index(name), name) for name in columns]
     truths: tuple[int, str, str] | None = None
     for line, fields in records(path, layout):
         if len(fields) != layout.width:
             comma = layout.separator == "," and layout.width < len(fields)
-            hint = ": is a comma that of a decimal?" if comma else ""
-            raise ValueError(f"{path}, line {line}: has {len(fields)} fields, but the first row {layout.width}{hint}")
+            hint = ": is a comma used as a decimal point?" if comma else ""
+            raise ValueError(
+                f"{path}, line {line}: has {len(fields)} fields, but the first row has {layout.width}{hint}"
+            )
         for i, name in places:
             if fields[i].strip().lower() in ("true", "false"):
                 truths = truths or (line, name, fields[i])
             elif said := wrong(fields[i]):
                 raise ValueError(f"{path}, line {line}, column {name!r}: {said}")
-    if truths and wrong is no_number:  # among numbers: alone they are a column of booleans
+    if truths and wrong is no_number:  # in a column of numbers; a column of these alone is boolean
         line, name, field = truths
         raise ValueError(f"{path}, line {line}, column {name!r}: {field!r} is not a number: write 1 or 0")
 
 
 def check_quotes(path: Path, layout: Layout) -> None:
-    """Raise where a quotation mark is not closed: what follows would be one field."""
+    """Raise ValueError if a quotation mark is not closed: the rest of the file would be one field."""
     with open(path, "rb") as file:
         count = sum(part.count(b'"') for part in iter(lambda: file.read(2**24), b""))
     if count % 2 == 0:

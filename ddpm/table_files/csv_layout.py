@@ -1,4 +1,4 @@
-"""How a CSV file is written: its separator, and whether its first row is one of names."""
+"""Detect how a CSV file is written: its separator, and whether its first row holds names."""
 
 import csv
 import functools
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-SEPARATORS = ";\t,"  # where several are possible, the first: commas may be those of decimals
-UNNAMED = "Unnamed: "  # pandas's name for a column without one, with its place
-LOOKED_AT = 1000  # rows that show whether the first is one of names
+SEPARATORS = ";\t,"  # if several are possible, the first is chosen: commas may be decimal commas
+UNNAMED = "Unnamed: "  # pandas calls a column without a name this, followed by its position
+LOOKED_AT = 1000  # rows, at most, that decide whether the first one holds names
 
-# what a field that is not a number looks like, and what its owner might do
+# patterns of fields that are not numbers, and how to fix each
 HINTS = (
     (r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", "write thousands without separators"),
     (r"[-+]?\d*,\d+(e[-+]?\d+)?", "write a decimal point, not a comma"),
@@ -31,10 +31,10 @@ class Layout(NamedTuple):
     """How a file is written.
 
     Attributes:
-        separator: of its fields.
-        names: of its columns; None where it has none.
-        width: how many columns.
-        skip: lines before the first row of numbers.
+        separator: the character between fields.
+        names: the names of the columns, or None if there are none.
+        width: number of columns.
+        skip: number of lines before the first row of numbers.
     """
 
     separator: str
@@ -49,17 +49,17 @@ class Layout(NamedTuple):
 
 
 def look_at(path: Path) -> Layout:
-    """Return how a file is written, from its first rows.
+    """Find out how a file is written, from its first rows.
 
-    The first row is one of names
+    The first row holds names if one of these is true:
 
-    - where none of its fields is a number, or looks like one, or one is empty;
-    - where some are whole numbers, all different, and the others are not all found again below, as classes are;
-    - where all are numbers, but a column below is text; or all are dates, and the rest are numbers;
-    - where they are 0, 1, 2 and so on, which pandas writes for columns without names, and hardly by chance.
+    - None of its fields is a number or looks like one, or a field is empty.
+    - Some fields are different whole numbers, and not all of the others appear again below, as classes would.
+    - All fields look like numbers, but a column below is text; or all are dates, and all fields below are numbers.
+    - The fields are 0, 1, 2 and so on, which pandas writes for columns without names, and are unlikely to be data.
 
     Raises:
-        ValueError: the file is empty, or its row of names does not name every column once.
+        ValueError: the file is empty, its names are missing, or two columns have the same name.
     """
     layouts = [Layout(separator, None, 0) for separator in SEPARATORS]
     firsts = [list(itertools.islice(records(path, layout), LOOKED_AT)) for layout in layouts]
@@ -70,7 +70,7 @@ def look_at(path: Path) -> Layout:
     (line, first), *rest = firsts[chosen]
     separator, width, below = SEPARATORS[chosen], len(first), [row for _, row in rest]
     if all(is_missing(field) for field in first) and (width == 1 or not any(first)):
-        raise ValueError(f"{path}, line {line}: {first[0]!r} is missing, or looks so: take another name")
+        raise ValueError(f"{path}, line {line}: {first[0]!r} is read as a missing value: choose another name")
     if first == list(map(str, range(width))) and (width > 2 or _has_text(below) or _are_fractions(below)):
         return Layout(separator, None, width, line)
     if not _are_names(first, below):
@@ -96,7 +96,7 @@ def _are_names(first: list[str], below: list[list[str]]) -> bool:
 
 
 def _has_text(below: list[list[str]]) -> bool:
-    """Whether no field of a column is a number, or looks like one."""
+    """Return whether a column has no field that is a number, looks like one or is missing."""
     columns = zip(*below, strict=False)
     return any(not any(_is_value(field) or is_missing(field) for field in column) for column in columns)
 
@@ -106,9 +106,9 @@ def _are_fractions(below: list[list[str]]) -> bool:
 
 
 def records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Give the line and the fields of every row that is not empty, without those that are skipped."""
+    """Yield line number and fields of every row that is not empty and not skipped."""
     with open(path, newline="", encoding="utf-8-sig") as file:
-        csv.field_size_limit(2**31 - 1)  # of a file with another separator, a line is one field
+        csv.field_size_limit(2**31 - 1)  # with a wrong separator, a whole line is one field
         reader = csv.reader(file, delimiter=layout.separator)
         try:
             for fields in reader:
@@ -121,7 +121,7 @@ def records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
 
 
 def hint_for(field: str) -> str | None:
-    """Return what the owner of a field that is not a number might do."""
+    """Return how to fix a field that is not a number, or None if that is not known."""
     found = next((hint for form, hint in HINTS if re.fullmatch(form, field.strip(), re.ASCII)), None)
     if found is None and any(c.isdigit() and not c.isascii() for c in field):
         return "write it with the digits 0 to 9"
@@ -129,7 +129,7 @@ def hint_for(field: str) -> str | None:
 
 
 def _is_value(field: str) -> bool:
-    """Whether a field is a number, or looks like one."""
+    """Return whether a field is a number, or looks like one."""
     missing = is_missing(field)
     return not missing and bool(
         NUMBER.fullmatch(field) or hint_for(field) or field.strip().lower() in ("true", "false")
@@ -137,7 +137,7 @@ def _is_value(field: str) -> bool:
 
 
 def is_missing(field: str) -> bool:
-    """Return whether a field is one of those that pyarrow takes for a missing number."""
+    """Return whether pyarrow reads a field as a missing number."""
     return field.strip() in _missing()
 
 

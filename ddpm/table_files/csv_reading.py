@@ -1,4 +1,4 @@
-"""CSV files, read by pyarrow."""
+"""Read CSV files with pyarrow."""
 
 import itertools
 import mmap
@@ -20,16 +20,16 @@ BLOCK = 2**20  # bytes that pyarrow reads at a time
 
 
 def read_csv(path: Path, target: str | None, only: Sequence[str] | None) -> Read:
-    """Read a file whose columns are numbers, but for the target, which is text.
+    """Read a file whose columns are numbers, except the target, which is text.
 
     Args:
-        path: a file in UTF-8, fields separated by commas, semicolons or tabs, perhaps a row of names above.
+        path: a file in UTF-8, fields separated by commas, semicolons or tabs, with or without names in its first row.
         target: a column of classes.
         only: the columns to read, in this order; None is all.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no row, or something other than a finite number; names line and column.
+        ValueError: the file has no rows, or a field is not a finite number. The message has line and column.
     """
     layout = look_at(path)
     check_names(path, [*(only or ()), *(() if target is None else (target,))], layout.columns)
@@ -51,11 +51,11 @@ def read_csv(path: Path, target: str | None, only: Sequence[str] | None) -> Read
 
 
 def _check(path: Path, layout: Layout, target: str | None, table: "pyarrow.Table") -> None:
-    """Raise where pyarrow read something that is no number, or another number than the file says."""
+    """Raise ValueError if pyarrow read something that is not a number, or a number that is not in the file."""
     from pyarrow import types
 
     if table.num_rows == 0:
-        raise ValueError(f"{path}: has no rows" + (", but names of columns" if layout.skip else ""))
+        raise ValueError(f"{path}: has no rows" + (", only the names of columns" if layout.skip else ""))
     kinds = {name: table.schema.field(name).type for name in table.schema.names if name != target}
     for name, kind in kinds.items():
         number = types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)
@@ -65,7 +65,7 @@ def _check(path: Path, layout: Layout, target: str | None, table: "pyarrow.Table
     if target is not None and _any_empty(table[target]):
         diagnose(path, layout, [target], no_class)
     integers = [name for name, kind in kinds.items() if types.is_integer(kind)]
-    if integers and _holds(path, b"0x", b"0X"):  # hexadecimal, to pyarrow
+    if integers and _holds(path, b"0x", b"0X"):  # pyarrow reads hexadecimal numbers
         diagnose(path, layout, integers, no_number)
     if whole := [name for name, kind in kinds.items() if types.is_floating(kind) and _all_whole(table[name])]:
         diagnose(path, layout, whole, too_long)
@@ -76,7 +76,7 @@ def _parsed(path: Path, layout: Layout, target: str | None, wanted: list[str], q
     from pyarrow import csv as arrow
 
     types = {} if target is None else {target: pyarrow.string()}
-    # types are guessed from the first block: a whole number there may be any number further on
+    # pyarrow guesses types from the first block: whole numbers there may be followed by other numbers
     wider = {"int64": pyarrow.float64(), "null": pyarrow.float64()}
     with open(path, "rb") as file:
         longest = max(map(len, itertools.islice(file, layout.skip + 1)))
@@ -99,7 +99,7 @@ def _parsed(path: Path, layout: Layout, target: str | None, wanted: list[str], q
 
 
 def _classes(path: Path, target: str | None, text: Any) -> Any:
-    """Classes that were read as text: numbers or booleans where these are written just so."""
+    """Return classes as integers or booleans if their text is exactly that of integers or booleans, else as text."""
     different = np.unique(text)
     if set(different) <= {"True", "False"}:
         return text == "True"
@@ -107,7 +107,7 @@ def _classes(path: Path, target: str | None, text: Any) -> Any:
         try:
             numbers = [int(value) for value in different]
         except ValueError:
-            if bad := [value for value in different if float(value) % 1 != 0]:  # NaN and infinity too
+            if bad := [value for value in different if float(value) % 1 != 0]:  # also true for NaN and infinity
                 raise ValueError(
                     f"{path}, column {target!r}: {bad[0]} is not a whole number; a target must hold classes"
                 ) from None
@@ -124,7 +124,7 @@ def _any_empty(column: "pyarrow.ChunkedArray") -> bool:
 
 
 def _all_whole(column: "pyarrow.ChunkedArray") -> bool:
-    """Whether the numbers of a column are whole, and some are beyond those that a float64 holds."""
+    """Return whether all numbers of a column are whole, and some are larger than WHOLE."""
     from pyarrow import compute
 
     ends = compute.min_max(column)

@@ -1,4 +1,4 @@
-"""Which formats there are."""
+"""The formats of table files."""
 
 import importlib.util
 import os
@@ -8,15 +8,15 @@ SUFFIXES = (".csv", ".parquet", ".npy")
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """Return one of SUFFIXES, the end of a file's name in lower case; that of a folder is Parquet's.
+    """Return the suffix of a file's name in lower case, one of SUFFIXES. For a folder, it is that of Parquet.
 
     Raises:
-        ValueError: it is another.
-        ImportError: what reads and writes it is not installed.
+        ValueError: the suffix is not one of SUFFIXES.
+        ImportError: a library that reads and writes this format is not installed.
     """
     suffix = ".parquet" if Path(path).is_dir() else Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: tables are kept in {', '.join(SUFFIXES[:-1])} and {SUFFIXES[-1]} files")
+        raise ValueError(f"{path}: must be a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
     if suffix != ".npy":
         for library in ("pyarrow", "pandas"):
             if importlib.util.find_spec(library) is None:

@@ -1,4 +1,4 @@
-"""NumPy's .npy files, mapped and not read."""
+"""Read NumPy's .npy files as memory maps."""
 
 import tokenize
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ from ddpm.table_files.columns import ROWS, Parts, at_once, check_names, columns_
 def map_npy(path: Path) -> Any:
     """Return the array of a file, [N, D]."""
     try:
-        # a memory map refuses pickles, and finds a file shorter than its header claims before memory is taken
+        # a memory map refuses pickles, and detects a truncated file without allocating memory for it
         stored = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, SyntaxError, tokenize.TokenError) as error:  # of a damaged header
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:  # a damaged header raises these
         raise ValueError(f"{path}: is not a readable .npy file of numbers ({error})") from error
     if stored.dtype.kind not in "fiub" or stored.dtype.itemsize > 8:
         raise ValueError(f"{path}: holds {stored.dtype}, not numbers of at most 8 bytes")
@@ -27,7 +27,7 @@ def map_npy(path: Path) -> Any:
 
 
 def npy_parts(path: Path, target: str | None, only: Sequence[str] | None, rows: int | None) -> Parts:
-    """Open a file in parts of at most `rows` rows; None is one part."""
+    """Open a file in parts of at most `rows` rows, or in one part if `rows` is None."""
     array = map_npy(path)
     places = list(map(str, range(array.shape[1])))
     check_names(path, [*(only or ()), *(() if target is None else (target,))], places)

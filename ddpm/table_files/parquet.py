@@ -1,4 +1,4 @@
-"""Parquet files, and folders of them, read by pyarrow, whole or in parts."""
+"""Read Parquet files, or folders of them, with pyarrow, whole or in parts."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from ddpm.table_files.columns import (
 def files_of(path: Path) -> list[Path]:
     """Return the Parquet files of a folder, in the order of their names, or the file itself.
 
-    Names that begin with a dot or an underscore are left out, as other readers do: such a file is not finished.
+    Names that begin with a dot or an underscore are left out, as in other readers: these files are not finished.
     """
     if not path.is_dir():
         return [path]
@@ -33,7 +33,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def open_parquet(path: Path) -> Any:
-    """Open a file; pyarrow then knows its columns."""
+    """Open a file and read its metadata."""
     import pyarrow
     from pyarrow import parquet
 
@@ -42,11 +42,11 @@ def open_parquet(path: Path) -> Any:
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise ValueError(f"{path}: is not a whole Parquet file ({error})") from error
+        raise ValueError(f"{path}: is not a complete Parquet file ({error})") from error
 
 
 def parquet_parts(path: Path, target: str | None, only: Sequence[str] | None, rows: int | None) -> Parts:
-    """Open a file, or all of a folder, in parts of at most `rows` rows; None is one part."""
+    """Open a file, or all files of a folder, in parts of at most `rows` rows, or in one part if `rows` is None."""
     import pyarrow
 
     files = {each: open_parquet(each) for each in files_of(path)}
@@ -80,13 +80,13 @@ def parquet_parts(path: Path, target: str | None, only: Sequence[str] | None, ro
                     yield _checked(each, table.select(wanted), columns, first)
                     first += table.num_rows
             except (pyarrow.ArrowException, OSError) as error:
-                raise ValueError(f"{each}: is not a whole Parquet file ({error})") from error
+                raise ValueError(f"{each}: is not a complete Parquet file ({error})") from error
 
     return Parts(count, columns, read)
 
 
 def _wanted(path: Path, schema: Any, target: str | None, only: Sequence[str] | None) -> list[str]:
-    """The columns to read, which hold numbers, but for the target."""
+    """Return the columns to read. Check that all except the target hold numbers."""
     from pyarrow import types
 
     names = schema.names
@@ -94,7 +94,7 @@ def _wanted(path: Path, schema: Any, target: str | None, only: Sequence[str] | N
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(f"{path}: two columns have the name {twice!r}")
     check_names(path, [*(only or ()), *(() if target is None else (target,))], names)
-    wanted = list(only or (name for name in names if not name.startswith("__index_level_")))  # pandas's, without a name
+    wanted = list(only or (name for name in names if not name.startswith("__index_level_")))  # an index of pandas
     for name in wanted:
         kind = schema.field(name).type
         if name != target and not (types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)):
@@ -105,7 +105,7 @@ def _wanted(path: Path, schema: Any, target: str | None, only: Sequence[str] | N
 
 
 def _checked(path: Path, table: Any, columns: Columns, first: int) -> tuple[Any, Any]:
-    """x and y of rows `first` and on, all numbers finite and none missing."""
+    """Return x and y of a part that begins at row `first`. Check that no number is missing or not finite."""
     import pyarrow
 
     for name in table.schema.names:

@@ -1,4 +1,4 @@
-"""Tables into files."""
+"""Write tables to files."""
 
 import csv
 import os
@@ -13,19 +13,19 @@ from ddpm.table_files.columns import are_places
 from ddpm.table_files.csv_layout import NUMBER, look_at
 from ddpm.table_files.formats import format_of
 
-SPECIAL = "\t;\r\n\"'"  # what text must not hold to be written without quotation marks
+SPECIAL = "\t;\r\n\"'"  # text that contains one of these needs quotation marks
 
 
 def write(path: str | os.PathLike[str], table: Any) -> None:
-    """Write an array [N, D] or a DataFrame, whole or not at all; `read` gives it back.
+    """Write an array [N, D] or a DataFrame, completely or not at all. `read` returns it again.
 
-    Columns that are called 0, 1 and so on get no names in a .csv file. A .npy file has no names, and one dtype for all
-    columns.
+    Columns that are called 0, 1 and so on are written to a .csv file without names, if possible. A .npy file has no
+    names, and one dtype for all columns.
 
     Raises:
         OSError: the file cannot be written.
         ValueError: see check_holds.
-        ImportError: what writes it is not installed.
+        ImportError: a library that writes this format is not installed.
     """
     suffix = check_holds(path, table)
     if suffix == ".npy":
@@ -44,14 +44,14 @@ def write(path: str | os.PathLike[str], table: Any) -> None:
 
 
 def check_holds(path: str | os.PathLike[str], table: Any) -> str:
-    """Return the format of a file that can hold a table.
+    """Return the format of a file, if it can hold a table.
 
     Raises:
-        ValueError: it cannot: a .npy file has no text, and a .csv file no names that all are numbers.
+        ValueError: it cannot. A .npy file cannot hold text, and a .csv file cannot have names that are all numbers.
     """
     suffix = format_of(path)
     if suffix == ".npy" and _dtype_of(table).kind not in "fiub":
-        raise ValueError(f"{path}: a .npy file holds numbers alone, and the table has text: take .csv or .parquet")
+        raise ValueError(f"{path}: a .npy file holds only numbers, but the table has text: use .csv or .parquet")
     names = list(map(str, table.columns)) if hasattr(table, "columns") else []
     if suffix == ".csv" and names and not are_places(names) and all(map(NUMBER.fullmatch, names)):
         raise _like_numbers(path, names)
@@ -59,7 +59,10 @@ def check_holds(path: str | os.PathLike[str], table: Any) -> str:
 
 
 def _write_csv(frame: Any, temporary: Path, path: str | os.PathLike[str]) -> None:
-    """Write a file whose first row is read as what it is; columns that are called by their place need no names."""
+    """Write a file and check that its first row is read back correctly, as names or as numbers.
+
+    Columns that are called 0, 1 and so on are first tried without a row of names.
+    """
     names = list(frame.columns)
     text = [value for column in frame if frame[column].dtype.kind == "O" for value in map(str, frame[column])]
     plain = not any(set(SPECIAL) & set(value) or value != value.strip() for value in (*names, *text))
@@ -74,11 +77,11 @@ def _write_csv(frame: Any, temporary: Path, path: str | os.PathLike[str]) -> Non
 
 
 def _like_numbers(path: str | os.PathLike[str], names: list[str]) -> ValueError:
-    return ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: take .parquet")
+    return ValueError(f"{path}: the names of columns ({names[0]}, ...) look like a row of numbers: use .parquet")
 
 
 def _dtype_of(table: Any) -> np.dtype[Any]:
-    """A dtype that holds all columns of a table."""
+    """Return a dtype that can hold all columns of a table."""
     if not hasattr(table, "iloc"):
         return np.asarray(table).dtype
     if not {dtype.kind for dtype in table.dtypes} <= set("fiub"):
@@ -87,5 +90,5 @@ def _dtype_of(table: Any) -> np.dtype[Any]:
 
 
 def _native(array: Any) -> Any:
-    """The same in the order of bytes of this machine."""
+    """Return the array in the byte order of this machine."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
