@@ -93,7 +93,7 @@ SCHEDULES = ("constant", "linear", "cosine", "extreme")
 
 
 def device(backend: str) -> torch.device:
-    """Return the test device of a backend: CUDA for Triton unless interpreted or emulated, TEST_DEVICE for the others."""
+    """Return the device to test a backend on: CUDA for Triton unless interpreted or emulated, else TEST_DEVICE."""
     if backend == "triton":
         return torch.device("cpu" if INTERPRETED or EMULATED else "cuda")
     return torch.device(os.environ.get("TEST_DEVICE", "cpu"))
