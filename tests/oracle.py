@@ -93,7 +93,10 @@ SCHEDULES = ("constant", "linear", "cosine", "extreme")
 
 
 def device(backend: str) -> torch.device:
-    """Return the device to test a backend on: CUDA for Triton unless interpreted or emulated, else TEST_DEVICE."""
+    """Return the device on which a backend is tested.
+
+    For Triton it is CUDA, or the CPU if Triton is interpreted or emulated. For the others it is TEST_DEVICE.
+    """
     if backend == "triton":
         return torch.device("cpu" if INTERPRETED or EMULATED else "cuda")
     return torch.device(os.environ.get("TEST_DEVICE", "cpu"))

@@ -34,7 +34,7 @@ WORKERS = max(2, (os.cpu_count() or 2)) if COUNT > 10_000 else 2
 LONGEST = 1000  # characters of an error
 PATIENCE = 60  # seconds for a file, which takes milliseconds
 RECORDS = 500
-FAULTS = 20  # after so many a worker stops
+FAULTS = 20  # a worker stops after so many
 # Bytes beyond ten times the file. READING: Python objects for JSON, torch's for tensors, what the allocators keep.
 # SAMPLING: also the order of 2^20 rows of a table with classes, which a model of many rows needs as well.
 READING, SAMPLING = 16 * 2**20, 256 * 2**20

@@ -94,7 +94,7 @@ def test_every_build_gives_the_same_bits(
     compiler: str, processors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not here")
+        pytest.skip(f"{compiler} is not installed")
     if INSTRUCTIONS[processors] not in libraries.processor():
         pytest.skip(f"the processor has no {INSTRUCTIONS[processors]}")
     expected = digests()

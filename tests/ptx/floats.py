@@ -35,7 +35,7 @@ def fma32(a: Array, b: Array, c: Array) -> Array:
     total = product + addend
     bits = total.view("i8")
     halfway = (bits & 0x1FFFFFFF) == 0x10000000
-    subnormal = (np.abs(total) < 2.0**-125) & (total != 0)  # these are halfway at other bits
+    subnormal = (np.abs(total) < 2.0**-125) & (total != 0)  # float32 rounds these at other bits
     if (halfway | subnormal).any():
         back = total - product
         rest = (product - (total - back)) + (addend - back)  # the exact error of the sum (Knuth)

@@ -148,7 +148,7 @@ def subjects() -> dict[str, Subject]:
     mean = [functools.partial(bound.test_adds_up_all_programs, programs) for programs in (3, 1024, 2500)]
     samples = [
         functools.partial(same_bits.test_reverse_process, 1, 4, steps, shift)
-        for steps, shift in ((16, 5.0), (15, 0.0), (13, -13.8))  # of the last group all four normals, three and one
+        for steps, shift in ((16, 5.0), (15, 0.0), (13, -13.8))  # the last group has all four normals, three and one
     ]
     samples_wide = [
         functools.partial(test_reverse_process.assert_equal, "triton", 8, 16, 9, 5, shift) for shift in (1.0, -13.8)

@@ -29,7 +29,7 @@ def load(words: Words, word: int, *who: int) -> list[int]:
     return words.load(np.full(len(who), word), np.array(who)).tolist()
 
 
-# threads that share with thread 0 a warp, a program, nothing
+# threads in the warp of thread 0, in its program, and in another program
 OTHERS = {"lane": 1, "warp": 32, "program": THREADS}
 
 
