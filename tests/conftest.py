@@ -48,7 +48,7 @@ def few_threads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def memory_of_nan(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let torch.empty return NaN for `native` and `triton`, to show elements that a kernel did not write."""
+    """Let torch.empty return NaN if the parameter `backend` is native or triton: it shows elements not written."""
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     torch.use_deterministic_algorithms(parameters.get("backend") in ("native", "triton"))
     yield
