@@ -1,4 +1,8 @@
-"""Which tests run where: those of Triton interpreted, emulated or on CUDA, all others in an ordinary process."""
+"""Fixtures, and the choice of the tests that run in this process.
+
+Tests of Triton run interpreted, emulated or on CUDA. All other tests run in a process that neither interprets nor
+emulates.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -34,7 +38,7 @@ def runs_here(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def few_threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    """One thread for tests that are marked so: the workers of pytest-xdist then do not wait for one another."""
+    """Use one thread in tests marked one_thread, so that the workers of pytest-xdist do not wait for one another."""
     threads = torch.get_num_threads()
     if request.node.get_closest_marker("one_thread") is not None:
         torch.set_num_threads(1)
@@ -44,7 +48,7 @@ def few_threads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def memory_of_nan(request: pytest.FixtureRequest) -> Iterator[None]:
-    """torch.empty gives NaN, so that an element that a kernel forgets to write shows."""
+    """Let torch.empty return NaN if the parameter `backend` is native or triton: it shows elements not written."""
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     torch.use_deterministic_algorithms(parameters.get("backend") in ("native", "triton"))
     yield
@@ -53,14 +57,14 @@ def memory_of_nan(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def few_programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A launch of Triton's has few programs, so that each has to go on to other samples, on a GPU too."""
+    """Limit Triton's launches to few programs, so that each must go on to other samples, on a GPU too."""
     if request.node.get_closest_marker("triton") is not None:
         monkeypatch.setattr(launch, "warps", lambda device: 3)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A .npy file of 50 points in the plane, for the commands."""
+    """Write 50 points in the plane to a .npy file, for the commands, and return its path."""
     path = tmp_path / "data.npy"
     np.save(path, np.random.default_rng(0).standard_normal((50, 2)))
     return path

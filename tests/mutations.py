@@ -1,4 +1,4 @@
-"""Files with faults: the bytes of a safetensors file, its header, what it says in our name or its tensors, changed."""
+"""Files with one fault: a change of a safetensors file's bytes, header, description or tensors."""
 
 import json
 import random
@@ -12,7 +12,7 @@ import torch
 Chance = random.Random
 
 FORMAT = "fused-ddpm"
-DEEP = "a list of lists of lists"  # as deep as no dump of Python's writes it
+DEEP = "a list of lists of lists"  # stands for a list deeper than json.dumps can write
 VALUES: list[Any] = [
     *(None, True, False, -1, 0, 1, 2, 3, 4, 7, 10**7, 10**9, 10**18, 2**64, 10**400, 0.5, 1e308, -1e-308),
     *(float("nan"), float("inf"), "", "x", "0", "\ud800", "\x00\n\x1b", "9" * 5000, "x" * 20000, "float32", "object"),
@@ -24,7 +24,7 @@ DTYPES += [torch.bool, torch.complex64, torch.uint16]
 
 
 def mutant(content: bytes, chance: Chance) -> bytes:
-    """Return a file like a safetensors file, with one fault."""
+    """Return a copy of a safetensors file with one fault."""
     found = content
     while found == content:
         found = chance.choice(WAYS)(content, chance)
@@ -32,7 +32,7 @@ def mutant(content: bytes, chance: Chance) -> bytes:
 
 
 def of_text(text: str, chance: Chance) -> bytes:
-    """Return JSON like this text, with one fault."""
+    """Return this JSON text with one fault."""
     ways = (lambda: chance.choice(BYTES)(text.encode(), chance), lambda: _changed(text, chance).encode())
     return chance.choice(ways)()
 
@@ -79,7 +79,7 @@ def _truncated(content: bytes, chance: Chance) -> bytes:
 BYTES = [_flipped, _overwritten, _inserted, _deleted, _repeated, _truncated]
 
 
-# ---- the header, and what it says in our name
+# ---- the header, and the description of the model in it
 
 
 def split(content: bytes) -> tuple[str, bytes]:
@@ -89,13 +89,13 @@ def split(content: bytes) -> tuple[str, bytes]:
 
 
 def joined(header: str, numbers: bytes) -> bytes:
-    """Return a file of both."""
+    """Return a safetensors file of a header and numbers."""
     encoded = header.encode()
     return struct.pack("<Q", len(encoded)) + encoded + numbers
 
 
 def said_otherwise(content: bytes, change: Callable[[str], str]) -> bytes:
-    """Return the same file with another description."""
+    """Return the file with a changed description."""
     header, numbers = split(content)
     entries = json.loads(header)
     entries["__metadata__"][FORMAT] = change(entries["__metadata__"][FORMAT])
@@ -118,7 +118,7 @@ def _description(content: bytes, chance: Chance) -> bytes:
 
 
 def _of_another_size(content: bytes, chance: Chance) -> bytes:
-    """A network that its tensors are not those of, and that memory may not hold."""
+    """Describe a network that does not match the tensors and may be too large for memory."""
 
     def change(text: str) -> str:
         said = json.loads(text)
@@ -166,7 +166,7 @@ WAYS += [_of_another_size, *[_tensors] * 4]
 
 
 def _changed(text: str, chance: Chance) -> str:
-    """JSON with one change of a value, a key or a list."""
+    """Return JSON with one change of a value, a key or a list."""
     whole = {"": json.loads(text)}
     owner, key = chance.choice(list(_places(whole)))
     change = chance.randrange(6)
@@ -189,7 +189,7 @@ def _changed(text: str, chance: Chance) -> str:
 
 
 def _places(owner: Any) -> Any:
-    """Every value of JSON, as what holds it and where."""
+    """Yield every value of a JSON document, as its container and its key or index."""
     for key in list(owner) if isinstance(owner, dict) else range(len(owner)):
         yield owner, key
         if isinstance(owner[key], dict | list):

@@ -1,5 +1,5 @@
-// Prints a digest of what each function of the library computes, for machines where Python does not run. Its inputs need
-// no library function. Compiled together with the library.
+// Print a digest of the results of each library function, for machines where Python does not run. The inputs are made
+// without library functions. This file is compiled together with the library.
 #include <stdio.h>
 #include <vector>
 

@@ -1,4 +1,4 @@
-"""Shared by the tests of several ops: the oracle's network, schedules, and the measure of an error."""
+"""Helpers for the tests of several ops: cases, networks, schedules, data, and how an error is measured."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ from kernels.networks import MLPPair, Network
 
 
 def marked(name: str) -> Any:
-    """The name of a backend as a parameter of a test, with the mark of those that need a GPU or an interpreter."""
+    """Return the name of a backend as a test parameter; `triton` has its mark."""
     return pytest.param(name, marks=pytest.mark.triton) if name == "triton" else name
 
 
@@ -25,22 +25,22 @@ ALL = tuple(marked(name) for name in backends.REGISTERED)
 FUSED = tuple(marked(name) for name, backend in backends.REGISTERED.items() if not backend.by_autograd)
 BACKENDS = tuple(name for name in FUSED if isinstance(name, str))
 
-# Triton's tests run in a process of their own: with TRITON_INTERPRET=1 in its interpreter; with EMULATE=90 as PTX for
-# sm_90 on a machine of ours (see ptx); and where there is a CUDA device on that.
+# Triton's tests run in Triton's interpreter with TRITON_INTERPRET=1, and as PTX for sm_90 on an emulated machine (see
+# ptx) with EMULATE=90. Each of the two needs a process of its own. Otherwise they run on CUDA, if there is a device.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 EMULATED = os.environ.get("EMULATE")
 TRITON = INTERPRETED or EMULATED is not None or torch.cuda.is_available()
 
-# The grid of every equality test: one dimension and several; widths below, at and above what compiled kernels unroll;
-# one sample, two, a part of a block, and a last block that is nearly empty; less than a group of four steps, some
-# groups, and the tutorial's number.
+# The grid of every equality test. Dimensions: one and several. Widths: below, at and above those that compiled kernels
+# unroll. Counts: one sample, two, part of a block, and a last block that is nearly empty. Steps: less than a group of
+# four, some groups, and the tutorial's number.
 DIMS = (1, 2, 5)
 WIDTHS = (1, 4, 7, 33)
 COUNTS = (1, 2, 1000, 1003)
 STEPS = (1, 2, 37, 250)
 
-# Triton's grid, small because its interpreter is slow: samples below, at and above the widths of a block (32 samples
-# or 1, and 8, 4 or 2 for wide networks), part of a group of steps and of a tile of time, and for each dimension
+# Triton's grid is small because its interpreter is slow. It has counts below, at and above the size of a block (32
+# samples or 1; 8, 4 or 2 for wide networks), parts of a group of steps and of a tile of time, and for most dimensions
 # networks that are unrolled and networks that are not.
 TRITON_CASES = [
     (1, 1, 1, 1),
@@ -63,7 +63,7 @@ TRITON_CASES = [
 
 
 def cases(backend: str, of: Iterable[tuple[int, ...]], letters: str = "DHNT") -> list[Any]:
-    """Parameters (backend, *size) of a test, called D1-H4-N1000-T250-vectorized."""
+    """Return test parameters (backend, *size) with ids such as D1-H4-N1000-T250-vectorized."""
     name = marked(backend)
     marks = () if isinstance(name, str) else name.marks
     if backend in ("vectorized", "native"):
@@ -72,7 +72,7 @@ def cases(backend: str, of: Iterable[tuple[int, ...]], letters: str = "DHNT") ->
 
 
 def grid(chosen: Iterable[tuple[int, int, int]]) -> list[Any]:
-    """Cases of a chain: all on the default, half on `vectorized`, Triton's, and `chosen` (D, H, T) on `compiled`."""
+    """Return the grid: all cases on `native`, half on `vectorized`, `chosen` (D, H, T) on `compiled`, and Triton's."""
     compiled = [(dim, hidden, count, steps) for dim, hidden, steps in chosen for count in COUNTS]
     return [
         *cases("native", itertools.product(DIMS, WIDTHS, COUNTS, STEPS)),
@@ -83,7 +83,7 @@ def grid(chosen: Iterable[tuple[int, int, int]]) -> list[Any]:
 
 
 def sizes(letters: str, of: Iterable[tuple[int, ...]]) -> list[Any]:
-    """Parameters of a test, called D1-H4-T250."""
+    """Return test parameters with ids such as D1-H4-T250."""
     return [
         pytest.param(*size, id="-".join(f"{letter}{n}" for letter, n in zip(letters, size, strict=True))) for size in of
     ]
@@ -93,14 +93,17 @@ SCHEDULES = ("constant", "linear", "cosine", "extreme")
 
 
 def device(backend: str) -> torch.device:
-    """Where a backend is tested: Triton on CUDA unless interpreted or emulated, the others where TEST_DEVICE says."""
+    """Return the device on which a backend is tested.
+
+    For Triton it is CUDA, or the CPU if Triton is interpreted or emulated. For the others it is TEST_DEVICE.
+    """
     if backend == "triton":
         return torch.device("cpu" if INTERPRETED or EMULATED else "cuda")
     return torch.device(os.environ.get("TEST_DEVICE", "cpu"))
 
 
 def betas(name: str, steps: int) -> Tensor:
-    """[steps] float64; "extreme" runs between almost no noise and almost nothing but noise."""
+    """Return betas, [steps] float64. Those of "extreme" lie between almost 0 (no noise) and almost 1 (only noise)."""
     if name == "constant":
         return torch.full((steps,), 0.02, dtype=torch.float64)
     if name == "linear":
@@ -114,23 +117,23 @@ def betas(name: str, steps: int) -> Tensor:
 
 
 def schedule_for(*sizes: int) -> str:
-    """A schedule for a point of the grid, so that all of them meet every size without a product with them all."""
+    """Return the schedule for a point of the grid: each schedule meets each size without all their combinations."""
     return SCHEDULES[sum(sizes) % len(SCHEDULES)]
 
 
 def points(count: int, dim: int, draw: int = 0) -> Tensor:
-    """Data of two clusters, [count, dim] float32."""
+    """Return data of two clusters, [count, dim] float32."""
     generator = torch.Generator().manual_seed(draw)
     x = torch.randn(count, dim, generator=generator)
     return x + 4 * torch.randint(0, 2, (count, 1), generator=generator) - 2
 
 
 def draws(count: int, steps: int) -> range:
-    """Over how many data sets and noises an error is taken.
+    """Return the draws of data and noise over which an error is taken.
 
-    With one sample and one step every float32 result, the reference's too, is exact now and then by luck. Over 200
-    draws the backends' mean errors there are 0.96 of the reference's in the median and 1.6 at the most; so few numbers
-    need more draws, not a wider tolerance.
+    With one sample and one step, any float32 result (the reference's too) is sometimes exact by luck. Over 200 draws
+    the backends' mean errors are then 0.96 of the reference's in the median and at most 1.6. So small cases need more
+    draws, not a wider tolerance.
     """
     if count <= 3:
         return range(32 if steps <= 2 else 8 if steps < 100 else 4)
@@ -138,12 +141,12 @@ def draws(count: int, steps: int) -> range:
 
 
 def weights(dim: int, hidden: int, std_shift: float = 5.0) -> tuple[Tensor, ...]:
-    """W1, b1, W2, b2 of the mean and of the std, float32.
+    """Return W1, b1, W2, b2 of the mean and of the std, float32.
 
-    The last biases are raised so far that the mean is off to one side and the std too large for every x_t: all samples
-    then pull a weight the same way. A gradient that is a small difference of large sums has few digits to compare,
-    and the luck of either side decides. The hidden biases are raised because an only unit that is off, or nearly, for
-    an only sample has gradients without any digit.
+    The last biases are raised until the mean lies to one side and the std is too large for every x_t, so that all
+    samples pull a weight the same way. Otherwise a gradient may be a small difference of large sums: it has few correct
+    digits, and luck decides the comparison. The hidden biases are raised because with one sample and one hidden unit,
+    a unit that is off or nearly off gives gradients without a correct digit.
     """
     generator = torch.Generator().manual_seed(10 * dim + hidden)
     shapes = [(hidden, dim + 1), (hidden,), (dim, hidden), (dim,)] * 2
@@ -154,14 +157,14 @@ def weights(dim: int, hidden: int, std_shift: float = 5.0) -> tuple[Tensor, ...]
 
 
 def pair(weights: Sequence[Tensor], backend: str = "reference") -> MLPPair:
-    """The weights as a network that kernels hold, where the backend is tested."""
+    """Return the weights as an MLPPair, on the test device of the backend."""
     return MLPPair.of_tensors([w.to(device(backend)) for w in weights])
 
 
 def network(weights: Sequence[Tensor], kink: float = 0.0) -> Network:
-    """The network of `weights`, in their dtype, in the words of torch.nn.functional.
+    """Return the network of `weights`, in their dtype, written with torch.nn.functional.
 
-    A hidden unit passes a gradient where its z > `kink`; its value does not depend on `kink`.
+    A hidden unit passes a gradient where its z > `kink`. Its value does not depend on `kink`.
     """
 
     def hidden(z: Tensor) -> Tensor:
@@ -179,7 +182,7 @@ def network(weights: Sequence[Tensor], kink: float = 0.0) -> Network:
 
 
 def found(network: nn.Module, schedule: ddpm.Schedule, backend: str, x0: Tensor) -> list[Tensor]:
-    """The loss, every gradient and samples of a model, on a backend."""
+    """Return the loss, every gradient and samples of a model, on a backend."""
     model = ddpm.Diffusion(network, schedule, backend)
     model.zero_grad()
     loss = model.loss(x0)
@@ -189,7 +192,7 @@ def found(network: nn.Module, schedule: ddpm.Schedule, backend: str, x0: Tensor)
 
 
 def ulps(value: Tensor, exact: np.ndarray) -> float:
-    """The largest error of float32 `value`, in units in the last place of its float64 `exact`."""
+    """Return the largest error of float32 `value`, in units in the last place of its float64 `exact`."""
     unit = np.ldexp(1.0, np.frexp(exact)[1] - 24)
     return float(np.max(np.abs(value.double().numpy() - exact) / unit))
 
@@ -201,14 +204,15 @@ def assert_as_exact(
     allowance: float,
     undecided: Callable[[], Sequence[Tensor]] | None = None,
 ) -> None:
-    """Every tensor of `actual` is at most twice as far from `exact` as `single` is.
+    """Check that every tensor of `actual` is at most twice as far from `exact` as `single` is.
 
     Args:
-        actual: what a backend found.
-        single, exact: what the reference found in float32 and in float64, on the same noise.
-        allowance: added to the bound, in float32 units in the last place of the largest magnitude of the tensor: what
-            is left of the luck that `draws` speaks of.
-        undecided: how far each number of `exact` moves with what no float32 can decide; asked where it matters.
+        actual: the results of a backend.
+        single, exact: the results of the reference in float32 and in float64, on the same noise.
+        allowance: added to the bound, in float32 units in the last place of the largest magnitude of the tensor. It
+            covers the luck that remains after `draws`.
+        undecided: returns how far a rounding of float32 may move each number of `exact`. It is called only if an error
+            exceeds the bound.
     """
     for i, (a, s, e) in enumerate(zip(actual, single, exact, strict=True)):
         assert a.shape == e.shape

@@ -1,4 +1,4 @@
-"""Several processes of a group of torch.distributed, for tests; forked from one that has imported torch already."""
+"""Processes for tests, alone or as a torch.distributed group, forked from a server that has imported torch."""
 
 import multiprocessing
 import tempfile
@@ -30,7 +30,7 @@ def start(world: int, function: Callable[..., None], *arguments: Any) -> list[Ba
 
 
 def run(world: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Do so, and wait until they have ended well."""
+    """Start such a group and check that every process ends with exit code 0."""
     assert ended(start(world, function, *arguments)) == [0] * world
 
 
@@ -42,7 +42,7 @@ def started(function: Callable[..., None], *arguments: Any) -> BaseProcess:
 
 
 def ended(processes: list[BaseProcess], wait: float = WAIT) -> list[int | None]:
-    """Wait for processes and return their exit codes; those that do not end in so many seconds are killed."""
+    """Return the exit codes of processes. Wait up to `wait` seconds for each, then kill it."""
     for process in processes:
         process.join(wait)
         if process.is_alive():
@@ -51,7 +51,7 @@ def ended(processes: list[BaseProcess], wait: float = WAIT) -> list[int | None]:
 
 
 def join(rank: int, world: int, store: Path, seconds: float = WAIT) -> None:
-    """Make this process one of a group; `store` is a file that all name and that is not there yet."""
+    """Make this process join a group. `store` is a new file, the same for all processes of the group."""
     torch.set_num_threads(1)
     found = dist.FileStore(str(store), world)
     wait = timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""Which backends exist, what is said of one that does not, and what an import needs."""
+"""Which backends exist, the errors for one that is unknown or not available, and what an import needs."""
 
 import importlib.metadata
 import os
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def forget() -> None:
-    """Forget what has been found out about this machine."""
+    """Clear the caches of what is known about this machine."""
     for backend in backends.REGISTERED.values():
         getattr(backend.missing, "cache_clear", lambda: None)()
     backends._warn.cache_clear()
@@ -74,7 +74,7 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 def test_triton_takes_the_cpu_where_it_is_interpreted(interpreted: pytest.MonkeyPatch) -> None:
     assert backends.get("triton").missing("cpu") is None
-    assert backends.choose(None).name == "native"  # the interpreter is slow: only for who asks for it
+    assert backends.choose(None).name == "native"  # the interpreter is slow, so it must be asked for
 
 
 def test_triton_missing_or_too_old(interpreted: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_without_a_compiler() -> None:
         forward_process(oracle.points(3, 1), oracle.betas("constant", 5), backend="compiled")
     with pytest.raises(RuntimeError, match=said):
         noise.normal(3, backend="compiled")
-    # the best of those that remain, where none was named; said once
+    # if no backend is named, the best available one is used, with one warning
     instead = (
         "backend 'vectorized' is used, because 'native' is not available: CXX is 'no-such-compiler', which is not on"
     )
@@ -120,7 +120,7 @@ def test_unknown_backend_is_named(name: str) -> None:
 
 def test_any_network_takes_the_best_backend() -> None:
     assert diffusion(hidden=(4, 4)).backend == diffusion().backend
-    assert diffusion(hidden=(4, 4)).double().backend == "reference"  # the only one in float64
+    assert diffusion(hidden=(4, 4)).double().backend == "reference"  # the only backend in float64
 
 
 def test_import_needs_no_compiler_and_compiles_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The benchmark suite: every case once with every rival that is installed, and what it says of bad input."""
+"""The benchmark suite: every case once with every rival that is installed, and the errors for bad input."""
 
 import json
 import os
@@ -22,7 +22,7 @@ COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-m", "benchmarks", "run", "--tiny", "--out", str(folder), *options]
-    # what pytest tells its workers would tell pytest-benchmark not to measure
+    # pytest-benchmark would not measure if it saw the variables of a worker of pytest
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.Popen(
         arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -111,7 +111,7 @@ def test_no_benchmark_is_longer_than_its_kernel() -> None:
 
 
 def slower(path: Path, folder: Path, factor: float) -> Path:
-    """The same result with the bound on `compiled` `factor` times as long."""
+    """Write a copy of a result in which the bound on `compiled` takes `factor` times as long, and return its path."""
     document = json.loads(path.read_text())
     for entry in document["benchmarks"]:
         if entry["extra_info"]["op"] == "variational_bound" and entry["extra_info"]["rival"] == "compiled":

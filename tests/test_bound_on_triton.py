@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""The bound's Triton kernels alone: programs and lanes, their sums, the ends of a std."""
+"""The bound's Triton kernels: sums over programs and lanes, and the limits of a std."""
 
 import math
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.triton
 def test_with_many_samples(
     backend: str, dim: int, hidden: int, count: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sizes, "MANY", 1)  # so many that time is not split
+    monkeypatch.setattr(sizes, "MANY", 1)  # every count is then many, and time is not split
     assert_equal(backend, dim, hidden, count, steps, first=2**32 - count // 2)
 
 
@@ -35,7 +35,7 @@ def test_std_at_its_floor(dim: int, hidden: int) -> None:
     ("dim", "hidden", "s"), [(1, 4, 0.0), (1, 4, 0.3), (1, 4, -1.0), (1, 4, 3.0), (2, 33, 0.0), (2, 33, 0.3)]
 )
 def test_std_of_one_value(dim: int, hidden: int, s: float) -> None:
-    """One std everywhere: an error of its logarithm or its slope is then as large in the sum as in each term."""
+    """With one std everywhere, an error of its logarithm or its slope is as large in the sum as in each term."""
     weights = oracle.weights(dim, hidden)
     std = (*(torch.zeros_like(w) for w in weights[4:7]), torch.full_like(weights[7], s))
     assert_equal("triton", dim, hidden, 9, 37, weights=(*weights[:4], *std))
@@ -52,7 +52,7 @@ def test_adds_up_all_programs(programs: int) -> None:
     sums, elements = partial.double().sum(1), count * dim
     sums[-1] += 0.7 * elements
     exact = sums / (elements * (steps + 1))
-    torch.testing.assert_close(found, exact.float(), rtol=2e-7, atol=0)  # a float32 rounding
+    torch.testing.assert_close(found, exact.float(), rtol=2e-7, atol=0)  # one rounding to float32
 
 
 @pytest.mark.parametrize(("dim", "hidden"), oracle.sizes("DH", [(1, 4), (3, 7)]))
@@ -85,6 +85,6 @@ def test_names_what_it_takes(dim: int, hidden: int) -> None:
     said = backends.get("triton").refuses(oracle.pair(weights), "variational_bound")
     assert said is not None
     assert said.endswith(f"D up to 8 and H up to 64; got D = {dim}, H = {hidden}")
-    # such a network is called, between fused parts
+    # the network is then called, between fused parts
     for a, b in zip(*(bound(weights, x0, betas, backend=name) for name in ("reference", "triton")), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=3e-6 * float(a.abs().max()))

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type,index,operator,union-attr"
-"""A network that was changed computes what it says: no kernel bypasses a hook, a layer or a `forward` of a user's."""
+"""A network that a user changed is computed as changed: no kernel bypasses a hook, a layer or a `forward`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +61,7 @@ def both_tanh(n: ddpm.GaussianMLP) -> None:
     n.mean[1], n.std[1] = nn.Tanh(), nn.Tanh()
 
 
-# What a user may do to a network, and whether a kernel still holds it.
+# Changes that a user may make to a network, and whether a kernel still holds the network.
 CHANGES: dict[str, tuple[Callable[[ddpm.GaussianMLP], object], bool]] = {
     "nothing": (lambda n: None, True),
     "tied weights": (ties, True),
@@ -88,7 +88,7 @@ def changed(change: str) -> ddpm.GaussianMLP:
     torch.manual_seed(0)  # for layers that a change adds
     network = ddpm.GaussianMLP(1, (4,), seed=1)
     CHANGES[change][0](network)
-    return network.eval()  # spectral norm's power iteration would go on at every call
+    return network.eval()  # in training mode every call goes on with spectral norm's power iteration
 
 
 @pytest.mark.filterwarnings("ignore:.*spectral_norm.*:FutureWarning")
@@ -125,7 +125,7 @@ def test_a_subclass_with_its_own_forward_is_called() -> None:
     plain = ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), seed=1), SCHEDULE, "vectorized").loss(x0).item()
     ours = ddpm.Diffusion(network, SCHEDULE, "vectorized").loss(x0).item()
     assert ours == pytest.approx(ddpm.Diffusion(network, SCHEDULE, "reference").loss(x0).item(), rel=1e-5)
-    assert abs(ours - plain) > 1e-3  # a hundred times what they may differ by
+    assert abs(ours - plain) > 1e-3  # a hundred times the tolerance of the line above
 
 
 def test_a_global_hook_is_called() -> None:

@@ -130,7 +130,7 @@ def test_a_foreign_model(path: Path) -> None:
 
 
 def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return the tensors of a file, and its description as the second version, which knew no SHA-256, wrote it."""
+    """Return the tensors of a file, and its description in format version 2, which had no SHA-256."""
     with safe_open(path, framework="pt") as file:
         said = json.loads(file.metadata()["fused-ddpm"])
         del said["sha256"]
@@ -148,7 +148,7 @@ def test_a_changed_file_is_refused(path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         now = json.loads(file.metadata()["fused-ddpm"])
     other = {**tensors, "network.mean.0.bias": tensors["network.mean.0.bias"] + 1}
-    save_file(tensors, path, {"fused-ddpm": json.dumps(now, indent=1)})  # another file of the same content
+    save_file(tensors, path, {"fused-ddpm": json.dumps(now, indent=1)})  # other bytes of the same content
     ddpm.load(path)
     for held, says in ((other, now), (tensors, now | {"seed": 3}), (tensors, said | {"version": 3})):
         save_file(held, path, {"fused-ddpm": json.dumps(says)})

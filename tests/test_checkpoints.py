@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type,assignment"
-"""ddpm.Checkpoints: a run that is resumed is the run that was never stopped, and what is not that run is refused."""
+"""ddpm.Checkpoints: a resumed run has the bits of a run that was never stopped, and a different run is refused."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ def train(model: ddpm.Diffusion, steps: int = 12, **options: Any) -> ddpm.Traini
 
 
 def file_of(model: ddpm.Diffusion, folder: Path) -> bytes:
-    """The model as a file has it: weights, optimizer, averages, best loss and iteration."""
+    """Return the model as the bytes of its file: weights, optimizer, averages, best loss and iteration."""
     ddpm.save(model, folder / "state.safetensors")
     return (folder / "state.safetensors").read_bytes()
 
@@ -49,12 +49,12 @@ def path(tmp_path: Path) -> Path:
 
 
 class StoppedError(Exception):
-    """A process that ends without a word."""
+    """Stands for a process that is killed."""
 
 
 @contextlib.contextmanager
 def stopped_after(iterations: int) -> Iterator[None]:
-    """Let training end at a number of iterations, as if the process had been killed."""
+    """End training after a number of iterations, as if the process had been killed."""
     update = Averages.update
 
     def stops(averages: Averages, iteration: int) -> None:
@@ -93,7 +93,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
 
 
 def test_a_run_that_has_ended_is_only_read(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = ddpm.Checkpoints(path, 5, resume=True)  # and begins anew where there is nothing yet
+    checkpoints = ddpm.Checkpoints(path, 5, resume=True)  # without a file, resume=True begins a new run
     first, second = diffusion(), diffusion()
     expected = train(first, **EVERYTHING, checkpoints=checkpoints)
     before = path.read_bytes()
@@ -235,7 +235,7 @@ def test_a_signal_ends_the_iteration_and_saves(
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
 def test_a_signal_in_the_last_iteration_is_heard(path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
-    """Else a loop around training of one iteration could not be stopped."""
+    """Otherwise a loop that trains one iteration at a time could not be stopped."""
     model = diffusion()
     checkpoints = ddpm.Checkpoints(path, resume=True) if kept else None
     with monkeypatch.context() as patch:
@@ -272,7 +272,7 @@ def test_a_handler_of_the_user_stays(path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def train_until(seconds: float, model: ddpm.Diffusion, options: dict[str, Any]) -> None:
-    """Train until Ctrl-C comes, which may be before it has begun."""
+    """Train until Ctrl-C after some seconds, which may be before training has begun."""
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
     try:
         timer.start()
@@ -284,12 +284,12 @@ def train_until(seconds: float, model: ddpm.Diffusion, options: dict[str, Any]) 
 @pytest.mark.parametrize("backend", ["native", "vectorized"])
 @pytest.mark.parametrize("options", [PLAIN, EVERYTHING], ids=["plain", "everything"])
 def test_an_interrupt_leaves_whole_iterations(tmp_path: Path, backend: str, options: dict[str, Any]) -> None:
-    """Ctrl-C at some moment: without a checkpoint too, the model is that of as many iterations as it says."""
+    """After Ctrl-C at any moment, even without a checkpoint, the model has made as many iterations as it says."""
     for moment in range(8):
         model, expected = diffusion(backend), diffusion(backend)
         with pytest.raises(KeyboardInterrupt):
             train_until(0.003 * (moment + 1), model, options)
-        if model.iteration:  # it may have come before the first
+        if model.iteration:  # the signal may come before the first iteration
             train(expected, model.iteration, **options)
         assert file_of(model, tmp_path) == file_of(expected, tmp_path)
 

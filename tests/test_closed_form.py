@@ -14,10 +14,10 @@ from kernels import backends, noise, schedules
 from kernels.networks import MLPPair
 from kernels.variational_bound import accumulate_gradients, reference, variational_bound
 
-# As in test_variational_bound, and one more: x_{t-1} is a sum of two products.
+# As in test_variational_bound, and one unit more: x_{t-1} is a sum of two products.
 ALLOWANCE = 3.0
 
-# a kernel of `native`; chunks of time and blocks of samples everywhere else
+# `native` has a kernel; the other backends call the network for chunks of time and blocks of samples
 CASES = [(1, 4, 1, 1), (1, 7, 2, 2), (2, 4, 50, 37), (5, 33, 9, 5)]
 GRID = [
     *oracle.cases("native", [*CASES, (1, 4, 1003, 250)]),

@@ -1,4 +1,4 @@
-"""The `ddpm` command: what it writes and prints, and that each mistake is one line that names the culprit."""
+"""The `ddpm` command: what it writes and prints, and that each mistake gives one line that names the culprit."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """Run a command that must fail with exit code 2 and one line; return what the line says."""
+    """Check that a command fails with exit code 2 and one line, and return the text of the line."""
     assert main([str(argument) for argument in arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -160,13 +160,13 @@ def test_interrupt_is_one_line_and_leaves_nothing(
 
 
 def command(*arguments: Any, **streams: Any) -> "subprocess.CompletedProcess[str]":
-    """Run the command as a process with some of its streams elsewhere."""
+    """Run the command as a process, with some of its streams redirected."""
     line = [sys.executable, "-m", "ddpm", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(line, env=environment, text=True, check=False, **streams)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is like a full disk")
 def test_what_was_saved_is_said_where_standard_output_is_full(tmp_path: Path, data: Path) -> None:
     run = tmp_path / "run.safetensors"
     with open("/dev/full", "w") as full:
@@ -183,7 +183,7 @@ def test_what_was_saved_is_said_where_standard_output_is_full(tmp_path: Path, da
     assert last.endswith(f"wrote {run}")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="closes a stream as a shell does")
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell to close a stream")
 def test_without_standard_error(tmp_path: Path, data: Path) -> None:
     run = tmp_path / "run.safetensors"
     script = f"exec {sys.executable} -m ddpm train {data} --out {run} --steps 1 --timesteps 3 --tutorial 2>&-"

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""A new number of samples, seed, step or first never compiles again; a new T does only with another number of tiles."""
+"""A new number of samples, seed, step or first needs no compilation; a new T needs one only if it changes the tiles."""
 
 import gc
 
@@ -35,6 +35,6 @@ def test_nothing_compiles_again() -> None:
         run(count, steps=250, seed=0, step=0, first=0)
     for seed, step, first in ((1, 0, 0), (2**63, 1, 0), (-1, 2**32 - 1, 1), (0, 5, 1023), (0, 0, 2**40 - 3)):
         run(10, steps=250, seed=seed, step=step, first=first)
-    for steps in (225, 256, 500, 1000):  # each a whole number of tiles of 64 groups
+    for steps in (225, 256, 500, 1000):  # each is cut into tiles of 64 groups, as 250 is
         run(10, steps=steps, seed=0, step=0, first=0)
     assert compilations() == before

@@ -1,4 +1,4 @@
-"""Compiled functions are kept on disk, and what is kept and no good is compiled again."""
+"""Compiled functions are cached on disk, and a function whose file is damaged or outdated is compiled again."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from kernels.compiled.compiler import Kernel
 
 pytestmark = pytest.mark.skipif(
     not compiler.AHEAD_OF_TIME or backends.get("compiled").missing("cpu") is not None,
-    reason="this torch keeps no whole functions, or there is no compiler",
+    reason="this torch cannot save whole functions, or there is no compiler",
 )
 
 
@@ -63,7 +63,7 @@ def test_subnormal_numbers_stay(folder: Path) -> None:
     assert not compiler.flushes_subnormals()
     call()
     assert not compiler.flushes_subnormals()
-    call()  # and where it is loaded
+    call()  # this call loads it from disk
     assert not compiler.flushes_subnormals()
     assert torch.set_flush_denormal(True)
     try:

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type,union-attr"
-"""Networks that are conditioned on what is known of each row: the bound, samples and training."""
+"""Networks with a condition for each row: the bound, samples and training."""
 
 import oracle
 import pytest

@@ -1,4 +1,4 @@
-"""CSV files: whether the first row is one of names, what is read, and what is wrong, with its line and column."""
+"""CSV files: whether the first row has names, what is read, and errors with their line and column."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_columns_have_the_names_and_dtypes_of_the_file(tmp_path: Path) -> None:
 
 
 def test_a_column_of_whole_numbers_with_a_fraction_far_below(tmp_path: Path) -> None:
-    # pyarrow guesses from the first megabyte
+    # pyarrow guesses dtypes from the first megabyte
     lines = [f"{i},{i},left" for i in range(150_000)]
     path = written(tmp_path / "x.csv", "\n".join(["x,n,side", *lines, "0.5,7,right"]))
     x, y, columns = table_files.read(path, "side")
@@ -56,9 +56,9 @@ def test_a_column_of_whole_numbers_with_a_fraction_far_below(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "target", "names", "rows"),
     [
-        ("5.1,3.5,setosa\n4.9,3.0,setosa\n6.0,3.0,virginica\n", "2", (0, 1, 2), 3),  # a class, found again below
-        ("5.1,3,r\n4.9,3,s\n6.0,3,s\n", "2", (0, 1, 2), 3),  # no names have fractions
-        ("bear,1,1,0\ncat,0,1,1\n", "0", (0, 1, 2, 3), 2),  # nor twice the same number
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n6.0,3.0,virginica\n", "2", (0, 1, 2), 3),  # no names: the class occurs again
+        ("5.1,3,r\n4.9,3,s\n6.0,3,s\n", "2", (0, 1, 2), 3),  # no names: they have no fractions
+        ("bear,1,1,0\ncat,0,1,1\n", "0", (0, 1, 2, 3), 2),  # no names: a number occurs twice
         ("0,1,species\n5.1,3.5,a\n4.9,3.0,a\n", "species", ("0", "1", "species"), 2),
         ("name,2019,2020\n1,2,3\n4,5,6\n", None, ("name", "2019", "2020"), 2),
         ("1990,1991\n5,a\n6,b\n", "1991", ("1990", "1991"), 2),
@@ -140,7 +140,7 @@ def test_numbers_with_a_fraction_are_no_classes(tmp_path: Path) -> None:
 
 
 def test_quoted_lines_in_a_long_file(tmp_path: Path) -> None:
-    for name in ("x", "xx", "xxx", "xxxx"):  # where pyarrow's blocks end
+    for name in ("x", "xx", "xxx", "xxxx"):  # moves the ends of pyarrow's blocks
         lines = [f'{10 * i},"a\n5,b"' if i % 2 else f"{10 * i},plain" for i in range(100_000)]
         x, y, _ = table_files.read(written(tmp_path / "x.csv", f"{name},k\n" + "\n".join(lines)), "k")
         assert np.array_equal(x[name], 10 * np.arange(100_000))

@@ -27,7 +27,7 @@ def test_two_modes_one_to_two() -> None:
     count = 100_000
     x = mixture(count, seed=3).double().numpy()[:, 0]
     assert kstest(x, cdf).pvalue > 1e-3
-    left = np.mean(x < 0)  # what crosses from either mode is below 1e-4 of it
+    left = np.mean(x < 0)  # less than 1e-4 of either mode lies on the other side of 0
     assert abs(left - cdf(np.zeros(1))[0]) < 5 * np.sqrt(2 / 9 / count)
     for side, mean in ((x < 0, -4), (x >= 0, 4)):
         assert abs(np.mean(x[side]) - mean) < 5 / np.sqrt(side.sum())
@@ -39,7 +39,7 @@ def test_density_quantiles_and_entropy_agree() -> None:
     np.testing.assert_allclose(mixture_density(x), norm.pdf(x, -4) / 3 + 2 * norm.pdf(x, 4) / 3, rtol=1e-12)
     p = np.linspace(1e-6, 1 - 1e-6, 1001)
     np.testing.assert_allclose(cdf(mixture_quantile(p)), p, atol=1e-7)
-    # the modes hardly overlap: the entropy of one, and that of which, 2.0552 - less than 0.001
+    # the modes hardly overlap: the entropy is that of one mode plus that of their choice, less at most 0.001
     apart = 0.5 * np.log(2 * np.pi * np.e) + np.log(3) - 2 / 3 * np.log(2)
     assert apart - 1e-3 < mixture_entropy() < apart
     drawn = mixture(100_000, seed=4).double().numpy()
@@ -64,7 +64,7 @@ def test_points_density_and_entropy_of(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["moons", "eight-gaussians", "checkerboard"])
 def test_density_is_one_in_sum(name: str) -> None:
-    # by the midpoints of squares of a fifth of the narrowest standard deviation
+    # summed at midpoints of squares whose side is a fifth of the narrowest standard deviation
     side = np.arange(-3, 3, 0.01) + 0.005
     grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
     assert np.exp(DISTRIBUTIONS[name].log_density(grid)).sum() * 0.01**2 == pytest.approx(1, abs=1e-6)

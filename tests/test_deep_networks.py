@@ -18,8 +18,8 @@ SCHEDULE = ddpm.Schedule.log_snr(STEPS)
 
 # As in test_reverse_process. Measured: the error is at most 0.14 units above twice that of the reference.
 ALLOWANCE = 2.0
-# As in test_draws. A preconditioned network's std is 0.01 at t = 1, of which the rounding of x_t is 250 units; it
-# leaves some 40 in the sum of 35 such terms, on either side.
+# As in test_draws. A preconditioned network's std is 0.01 at t = 1, where a rounding of x_t counts 250 units. About 40
+# of them are left in the sum of 35 such terms, on either side.
 DRAWN_ALLOWANCE = {False: 10.0, True: 80.0}
 
 OPTIONS: list[dict[str, object]] = [
@@ -38,7 +38,7 @@ IDS = [f"{'-'.join(options) or 'plain'}-{dim}-{hidden}" for options, dim, hidden
 
 
 def network(dim: int, hidden: tuple[int, ...], **options: object) -> ddpm.GaussianMLP:
-    """A network whose last layers are not zero."""
+    """Return a network whose last layers are not zero."""
     made = ddpm.GaussianMLP(dim, hidden, seed=3, **options)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(1)
     for last in (made.mean[-1], made.std[-2]):
@@ -70,7 +70,7 @@ def test_drawn_terms_of_native(options: dict[str, object], dim: int, hidden: tup
         dtype = next(made.parameters()).dtype
         given = {name: value.to(dtype) for name, value in condition.items()}
         diffusion, gradients = ddpm.Diffusion(made, SCHEDULE, backend), []
-        # over four draws: where x_{t-1} and its mean are close, luck decides how many digits one sum has
+        # four draws: where x_{t-1} and its mean are close, luck decides how many correct digits one sum has
         for step in range(4):
             loss = diffusion.loss(x0.to(dtype), seed=5, step=step, first=7, closed_form=True, draws=6, **given)
             gradients.append([v.detach() for v in (loss, *torch.autograd.grad(loss, list(made.parameters())))])
@@ -81,7 +81,7 @@ def test_drawn_terms_of_native(options: dict[str, object], dim: int, hidden: tup
     oracle.assert_as_exact(actual, single, found("reference"), DRAWN_ALLOWANCE["preconditioned" in options])
 
 
-# one of each activation, a deep one, a wide one, with and without the rest
+# one network of each activation; one is deep, one is wide, and they differ in the other options
 FEW = [CASES[11], CASES[18], CASES[29]]
 
 
@@ -101,7 +101,7 @@ def test_the_bound_of_a_network_that_is_called(
             pytest.param("triton", case, marks=pytest.mark.triton, id=f"triton-{IDS[CASES.index(case)]}")
             for case in FEW
         ),
-        pytest.param("compiled", FEW[1], id="compiled"),  # of which each compiles for some 20 s
+        pytest.param("compiled", FEW[1], id="compiled"),  # only one, because each compiles for some 20 s
     ],
 )
 def test_the_bound_of_a_network_that_other_backends_call(

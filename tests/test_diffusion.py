@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type,index,union-attr"
-"""ddpm.Diffusion, Schedule and GaussianMLP: the public interface, and what it says to bad input."""
+"""ddpm.Diffusion, Schedule and GaussianMLP: the public interface, and its errors for bad input."""
 
 import math
 from collections.abc import Callable
@@ -120,7 +120,7 @@ def test_shapes(backend: str) -> None:
 
 
 def everything(backend: str, hidden: tuple[int, ...]) -> list[Tensor]:
-    """The loss, every gradient, the trajectory and the history of samples."""
+    """Return the loss, every gradient, the trajectory and the history of samples."""
     device, place = oracle.device(backend), {"seed": 3, "first": 9}
     model, x0 = diffusion(backend, dim=5, hidden=hidden), oracle.points(50, 5).to(device)
     loss = model.loss(x0, step=2, **place)
@@ -132,7 +132,7 @@ def everything(backend: str, hidden: tuple[int, ...]) -> list[Tensor]:
 @pytest.mark.parametrize("backend", oracle.FUSED)
 @pytest.mark.parametrize("hidden", [(1,), (4, 3)], ids=["fused network", "any network"])
 def test_backends_agree(backend: str, hidden: tuple[int, ...]) -> None:
-    # closely is the business of the tests of each op; here, that the same weights and places reach all of them
+    # this shows that the same weights and places reach all backends; the tests of each op compare more closely
     for a, b in zip(everything("reference", hidden), everything(backend, hidden), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(a.abs().max()))
 
@@ -144,7 +144,7 @@ def test_backward_is_that_of_the_loss(backend: str) -> None:
         model = diffusion(backend, dim=5, hidden=hidden)
         loss = model.loss(x0, seed=1, step=2)
         expected = torch.autograd.grad(loss, list(model.parameters()))
-        for times in (1, 2):  # gradients are added to those that were there
+        for times in (1, 2):  # gradients are added to those from before
             assert torch.equal(model.backward(x0, seed=1, step=2), loss.detach())
             assert all(torch.equal(p.grad, times * g) for p, g in zip(model.parameters(), expected, strict=True))
     model.network.mean[0].weight.requires_grad_(False)
@@ -225,7 +225,7 @@ def test_bad_parts_are_refused(network: nn.Module, schedule: object, error: type
 def test_bad_data_is_named(backend: str, x0: object, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         diffusion(backend).loss(x0)
-    if "meta" not in said:  # a forward process has no weights to be on another device than
+    if "meta" not in said:  # a forward process has no weights, so it accepts any device
         with pytest.raises(error, match=said):
             diffusion(backend).forward_process(x0)
 
@@ -279,7 +279,7 @@ def test_the_default_dtype_changes_nothing() -> None:
             found += [loss.detach(), *gradients, model.forward_process(x0), model.sample(20)]
         return found
 
-    schedule = ddpm.Schedule.constant(250, 0.02)  # and the tutorial's network: what other tests compile too
+    schedule = ddpm.Schedule.constant(250, 0.02)  # with the tutorial's network, which other tests compile too
     models = [ddpm.Diffusion(ddpm.GaussianMLP(1, (4,)), schedule, backend) for backend in oracle.BACKENDS]
     x0 = oracle.points(20, 1)
     expected = run()

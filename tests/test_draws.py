@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""The bound from some of its terms: equal to its reference, unbiased, even over t, the same however it is split."""
+"""The bound from some of its terms: equal to its reference, unbiased, even over t, and the same for every split."""
 
 import math
 
@@ -16,7 +16,7 @@ from kernels.variational_bound import drawn, unfused, variational_bound
 SCHEDULE = ddpm.Schedule.log_snr(20)
 CPU = torch.device("cpu")
 
-# float32 sums of 300 numbers in another order; a std of 0.01 makes 100 roundings of one of x_t
+# float32 sums of 300 numbers in another order; a std of 0.01 multiplies a rounding of x_t by 100
 ALLOWANCE = 10.0
 
 
@@ -54,7 +54,7 @@ def test_the_mean_is_the_bound(closed_form: bool) -> None:
         flat.append(torch.stack([torch.cat([v.flatten() for v in value]) for value in values]).double())
     difference = flat[1].mean(0) - flat[0].mean(0)
     error = torch.sqrt((flat[0].var(0) + flat[1].var(0)) / 500)
-    # 140 numbers, of which one in 16,000 would be 4 standard errors away by chance
+    # 140 numbers; by chance one in 16,000 is 4 standard errors away
     assert float((difference.abs() / error.clamp_min(1e-12)).max()) < 4.5
 
 
@@ -76,7 +76,7 @@ def test_every_t_is_drawn_as_often(count: int, draws: int, steps: int) -> None:
     counts = torch.bincount(many.flatten() - 1, minlength=steps)
     expected = 200 * count * draws / steps
     assert float((counts - expected).abs().max()) < 6 * math.sqrt(expected)
-    # within one batch: a run of the golden ratio's multiples misses an even share by two or three
+    # within one batch: a run of multiples of the golden ratio differs from an even share by two or three
     one = torch.bincount(many[0].flatten() - 1, minlength=steps)
     assert float((one - count * draws / steps).abs().max()) < 3.5
 
@@ -105,7 +105,7 @@ def test_bad_draws_are_named() -> None:
 
 
 def test_a_plain_network_is_called() -> None:
-    # its kernel is for all terms
+    # its kernel computes all terms only
     x0, betas = oracle.points(20, 1), oracle.betas("linear", 10)
     sides = [
         variational_bound(oracle.pair(oracle.weights(1, 4)), x0, betas, draws=2, backend=backend)

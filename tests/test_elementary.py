@@ -14,7 +14,7 @@ LARGEST = torch.finfo(torch.float32).max
 
 
 def spread(low: float, high: float) -> Tensor:
-    """Every 2001st float32 from `low` to `high`, both included: all exponents, and no pattern in the fractions."""
+    """Return every 2001st float32 from `low` to `high`, inclusive: all exponents, and no pattern in the fractions."""
     first, last = (int(torch.tensor(float(v)).view(torch.int32)) for v in (low, high))
     return (
         torch.cat((torch.arange(first, last, 2001, dtype=torch.int32), torch.tensor([last]))).int().view(torch.float32)
@@ -29,14 +29,14 @@ def reciprocal(x: Tensor) -> Tensor:
     return elementary.reciprocal_and_log(x)[0]
 
 
-# The coefficients cost a tenth of an ulp; the rest are roundings on the way, one each for the shared denominator, its
-# reciprocal and two products in reciprocal_and_log.
+# The coefficients cost a tenth of an ulp. The rest are roundings on the way: in reciprocal_and_log one each for the
+# shared denominator, its reciprocal and two products.
 @pytest.mark.parametrize(
     ("function", "exact", "x", "most"),
     [
         (lambda x: elementary.log_fraction(*elementary.split_exponent(x)), torch.log, spread(0.7, 1.42), 2),
         (log, torch.log, spread(SMALLEST_NORMAL, 2.0**126), 3),
-        # about 1, where log passes through zero, and across the border of the split at sqrt(1/2)
+        # around 1, where log passes through zero, and across the border of the split at sqrt(1/2)
         (log, torch.log, spread(0.7, 1.42), 3),
         # 1 / x of larger x is subnormal
         (reciprocal, torch.reciprocal, spread(SMALLEST_NORMAL, 2.0**126), 3),

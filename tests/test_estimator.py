@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""ddpm.DDPM: scikit-learn's habits, tables in and out as they were, classes, files, and bad data named at once."""
+"""ddpm.DDPM: scikit-learn's conventions, tables that come back as they were, classes, files, errors for bad data."""
 
 import pickle
 from pathlib import Path
@@ -143,7 +143,7 @@ def test_the_density_is_in_the_units_of_the_data() -> None:
     model, other = ddpm.DDPM(**SMALL, scaling="standard"), ddpm.DDPM(**SMALL, scaling="standard")
     x = rows()
     found, scaled = model.fit(x).score_samples(x), other.fit(1000 * x).score_samples(1000 * x)
-    # the same numbers for the network, but for their rounding to float32, which decides their noise
+    # the network gets the same numbers, except for their rounding to float32, which decides their noise
     assert float(np.mean(found - scaled)) == pytest.approx(2 * np.log(1000), abs=0.5)
 
 
@@ -264,7 +264,7 @@ def test_the_unit_of_a_column_does_not_matter(kind: str, offset: float, scale: f
     x = (x - x.mean()) / x.std()
     moved = offset + scale * x
     samples = ddpm.DDPM(**SMALL, scaling=kind).fit(moved).sample(500)
-    # as of the column itself: a new network's samples have about its mean and standard deviation
+    # as for the column itself: samples of a new network have about its mean and standard deviation
     assert abs(samples.mean() - offset) < 0.4 * scale
     assert 0.5 * scale < samples.std() < 1.5 * scale
 

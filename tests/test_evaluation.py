@@ -1,5 +1,5 @@
 # mypy: disable-error-code="operator"
-"""ddpm.evaluate: every metric beside fresh data and a mixture, of a model that is right and of one that is not."""
+"""ddpm.evaluate: every metric of the model, fresh data and a mixture, for a model that is right and one that is not."""
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,13 @@ ENTROPY = 1 + np.log(2 * np.pi) + np.log(10 * 0.1)
 
 
 def rows(count: int, seed: int) -> np.ndarray:
-    """Of a Gaussian with standard deviations 10 and 0.1."""
+    """Return rows of a Gaussian with standard deviations 10 and 0.1."""
     return np.random.default_rng(seed).normal(size=(count, 2)) * [10, 0.1] + [100, 0]
 
 
 @pytest.fixture(scope="module")
 def model() -> ddpm.DDPM:
-    # at rest the network is the reversed forward process of N(0, 1): exact for Gaussian columns
+    # untrained, the network reverses the forward process of N(0, 1), which is exact for Gaussian columns
     return ddpm.DDPM(steps=1, learning_rate=0.0, timesteps=50, scaling="standard", random_state=0).fit(rows(2000, 1))
 
 
@@ -37,7 +37,7 @@ def test_a_gaussian_model_of_gaussian_data(model: ddpm.DDPM) -> None:
     assert likelihood.mixture == pytest.approx(likelihood.model, abs=0.05)
     assert found["bound of it, nats a row"].model < likelihood.model + 0.01
     for score in list(found.values())[2:]:
-        # the model is as far from one half of the data as the other half is, but for luck
+        # the model is as far from one half of the data as the other half is, except for luck
         assert score.model == pytest.approx(score.fresh, abs=0.06)
         assert score.mixture == pytest.approx(score.fresh, abs=0.06)
     exact = multivariate_normal([100, 0], [[100, 0], [0, 0.01]]).logpdf(rows(1200, 2)).mean()

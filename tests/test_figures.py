@@ -1,4 +1,4 @@
-"""Figures: drawn for any number of rows, columns and steps, and showing what they say."""
+"""Figures: they are drawn for any number of rows, columns and steps, and show what they say."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def test_figures_are_drawn_at_any_size(tmp_path: Path, steps: int, count: int) -
         figures.data_figure(trajectory[0]),
         figures.forward_figure(trajectory),
         figures.loss_figure(np.abs(trajectory[:, 0]), 0.5),
-        figures.loss_figure(trajectory[:, 0], -1.0),  # a bound can be negative, where a logarithm cannot show it
+        figures.loss_figure(trajectory[:, 0], -1.0),  # a bound can be negative, which a logarithmic axis cannot show
         figures.reverse_figure(trajectory),
         figures.samples_figure(trajectory[-1], x, np.exp(-(x**2) / 2)),
     ]

@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all, and what would stop them, said before any work."""
+"""Outputs appear whole or not at all, and those that are impossible are named before any work."""
 
 import os
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def test_a_long_name_is_named_before_any_work(tmp_path: Path) -> None:
         check_output(tmp_path / ("a" * 260 + ".txt"))
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes and links as on Unix")
+@pytest.mark.skipif(os.name != "posix", reason="needs the modes and links of Unix")
 def test_a_link_is_followed_and_the_mode_kept(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     file, link, dangling = tmp_path / "folder" / "x.txt", tmp_path / "link.txt", tmp_path / "dangling.txt"

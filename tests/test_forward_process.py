@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels import noise
 from kernels.forward_process import forward_process, reference
 
-# Both round at every step, so that nothing is left to luck; measured: 0.0 at the most.
+# Both sides round at every step, so that luck plays no part. Measured: 0.0 at the most.
 ALLOWANCE = 0.5
 
 
@@ -57,7 +57,7 @@ def test_triton_sample_depends_on_its_index_alone(start: int) -> None:
 
 @pytest.mark.parametrize("name", oracle.SCHEDULES)
 def test_moments(name: str) -> None:
-    # q(x_t | x_0) = N(sqrt(alpha_bar) x_0, 1 - alpha_bar): what every diffusion relies on, and no code of ours computes
+    # q(x_t | x_0) = N(sqrt(alpha_bar) x_0, 1 - alpha_bar) follows from the steps, which do not use it
     count, betas = 20_000, oracle.betas(name, 50)
     trajectory = forward_process(torch.full((count, 1), 3.0), betas, seed=1, backend="vectorized")[1:, :, 0].double()
     alpha_bar = torch.cumprod(1 - betas, 0)

@@ -1,7 +1,7 @@
-"""Model files with faults, 2000 of them, or as many as FUZZ says: an error that names the file, or the same model.
+"""Model files with faults, 2000 of them, or as many as FUZZ says: each gives an error that names it, or the same model.
 
-Where nothing guards what a file says, as in those of version 2, another model that works is possible too. Nothing else
-is: no other error, no crash, no hang, and not more memory than ten times the file.
+A file without a SHA-256, as in version 2, may also give another model that works. Nothing else may happen: no other
+error, no crash, no hang, and no more memory than ten times the file.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ COUNT = int(os.environ.get("FUZZ", "2000"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 WORKERS = max(2, (os.cpu_count() or 2)) if COUNT > 10_000 else 2
 LONGEST = 1000  # characters of an error
-PATIENCE = 60  # seconds; one takes milliseconds
+PATIENCE = 60  # seconds for a file, which takes milliseconds
 RECORDS = 500
-FAULTS = 20  # that a worker reports
-# Beside ten times the file: Python objects for JSON, torch's for tensors, what the allocators keep. For a sample of a
-# table with classes, the order of 2^20 rows, which a model of many rows takes as well.
+FAULTS = 20  # a worker stops after so many
+# Bytes beyond ten times the file. READING: Python objects for JSON, torch's for tensors, what the allocators keep.
+# SAMPLING: also the order of 2^20 rows of a table with classes, which a model of many rows needs as well.
 READING, SAMPLING = 16 * 2**20, 256 * 2**20
-CLEAR = Path("/proc/self/clear_refs")  # 5 lets the kernel measure the peak anew
+CLEAR = Path("/proc/self/clear_refs")  # to write 5 to it resets the peak
 
 SCHEDULE = ddpm.Schedule.log_snr(5)
 X0 = oracle.points(20, 2)
@@ -73,7 +73,7 @@ def stop_in_the_middle(path: Path) -> None:
         ddpm.train(network(), X0, **RUN, progress=False, checkpoints=ddpm.Checkpoints(path, 1))
 
 
-# ---- readers: each gives what it has read, and what draws two rows of it
+# ---- readers: each returns the model, and a function that draws two rows of it
 
 
 def read_model(path: Path) -> tuple[Any, Callable[[], Any]]:
@@ -87,14 +87,14 @@ def read_table(path: Path) -> tuple[Any, Callable[[], Any]]:
 
 
 def read_either(path: Path) -> tuple[Any, Callable[[], Any]]:
-    """As the commands do."""
+    """Read a file of either kind, as the commands do."""
     model = model_files.load(path, "vectorized")
     return model, partial(model_files.sample, model, 2)
 
 
 def read_run(path: Path) -> tuple[Any, Callable[[], Any]]:
     model = network()
-    with contextlib.suppress(FloatingPointError):  # a number that is none, in weights that training goes on from
+    with contextlib.suppress(FloatingPointError):  # the weights that training goes on from may not be finite
         ddpm.train(model, X0, **RUN, progress=False, checkpoints=ddpm.Checkpoints(path, resume=True))
     return model, partial(model.sample, 2)
 
@@ -118,7 +118,7 @@ def bytes_of(model: Any, path: Path) -> bytes:
 
 
 def of_version_2(content: bytes) -> bytes:
-    """The same file without what guards it."""
+    """Return the same file in version 2, without its SHA-256."""
 
     def change(text: str) -> str:
         return re.sub(r', "sha256": "[0-9a-f]{64}"', "", text).replace('"version": 3', '"version": 2')
@@ -130,11 +130,11 @@ def of_version_2(content: bytes) -> bytes:
 
 
 class Fault(Exception):
-    """An end to which no file may lead."""
+    """An outcome that no file may have."""
 
 
 def check(kind: Kind, path: Path, expected: bytes | None) -> str:
-    """Read a file; return what came of it. `expected`, of the model, where the file can be no other's."""
+    """Read a file, and return "error" or "model". If `expected` is not None, the model must have these bytes."""
     with memory_below(10 * path.stat().st_size + READING):
         describe(path)
         try:
@@ -154,13 +154,13 @@ def check(kind: Kind, path: Path, expected: bytes | None) -> str:
 
 
 def check_said(said: str, path: Path) -> None:
-    """Raise Fault unless an error names the file in one line, and is none of torch's for want of memory."""
+    """Raise Fault unless an error names the file in one line, is not too long and is not about lack of memory."""
     if path.name not in said or "\n" in said or len(said) > LONGEST or "allocate" in said:
         raise Fault(f"an error of {len(said)} characters: {said[:2000]}")
 
 
 def describe(path: Path) -> None:
-    """ddpm info."""
+    """Run `ddpm info`, and check what it says."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         code = commands.main(["info", str(path)])
     if code:
@@ -171,7 +171,7 @@ def describe(path: Path) -> None:
 
 @contextlib.contextmanager
 def memory_below(most: int) -> Iterator[None]:
-    """Raise Fault where the peak of memory rises by more bytes."""
+    """Raise Fault if the peak of memory rises by more than `most` bytes."""
     if not CLEAR.exists():
         yield
         return
@@ -192,19 +192,19 @@ def peak() -> int:
 
 
 def file_of(index: int, originals: dict[tuple[str, bool], bytes]) -> tuple[str, bool, bytes]:
-    """The kind of a file with a fault, whether it is guarded by its SHA-256, and its bytes."""
+    """Return the kind of a file with a fault, whether it is guarded by its SHA-256, and its bytes."""
     chance = random.Random(f"{SEED} {index}")
     name, guarded = chance.choice(sorted(KINDS)), chance.random() < 0.3
     return name, guarded, mutations.mutant(originals[name, guarded], chance)
 
 
 def work(folder: Path, worker: int) -> None:
-    """Check every file of a worker; the last that it has begun is in its log, and all that it found."""
+    """Check every file of a worker. Its log has the number of the last file that it began, and every fault."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     path, expected = folder / f"worker{worker}.safetensors", dict[str, bytes]()
     originals = dict[tuple[str, bool], bytes]()
-    for name, kind in KINDS.items():  # and all is imported before memory is measured
+    for name, kind in KINDS.items():  # this also imports everything before memory is measured
         content = (folder / f"{name}.safetensors").read_bytes()
         originals |= {(name, True): content, (name, False): of_version_2(content)}
         for guarded in (True, False):
@@ -214,7 +214,7 @@ def work(folder: Path, worker: int) -> None:
             sample()
             expected[name] = bytes_of(model, path.with_name(f"again_{path.name}"))
             path.unlink()
-    import resource  # POSIX's
+    import resource  # POSIX only
 
     if data := re.search(r"^VmData:\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE):
         limit = 1024 * int(data[1]) + 2**30  # so that no fault takes the machine's memory
@@ -226,7 +226,7 @@ def work(folder: Path, worker: int) -> None:
             log.write(f"{index:012}\n")
             log.seek(0, os.SEEK_END)
             log.flush()
-            signal.alarm(PATIENCE)  # which ends the process, whatever it does
+            signal.alarm(PATIENCE)  # it ends the process, whatever that does
             name, guarded, content = file_of(index, originals)
             path.write_bytes(content)
             try:
@@ -236,14 +236,14 @@ def work(folder: Path, worker: int) -> None:
                 log.write(f"{index}, {name}, guarded: {guarded}\n{traceback.format_exc()}")
                 if counts["fault"] == FAULTS:
                     break
-            path.unlink()  # and no new content in the old file, which a tensor may still be
+            path.unlink()  # new content must not go into the old file, which a tensor may still map
         signal.alarm(0)
         log.write(f"{counts['error']} {counts['model']}\n")
     raise SystemExit(counts["fault"] > 0)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
-@pytest.mark.one_thread  # as the processes that read
+@pytest.mark.skipif(os.name != "posix", reason="needs the limits of POSIX")
+@pytest.mark.one_thread  # like the processes that read
 def test_a_file_with_a_fault_is_an_error_or_a_model(tmp_path: Path) -> None:
     for name, kind in KINDS.items():
         kind.write(tmp_path / f"{name}.safetensors")
@@ -253,7 +253,7 @@ def test_a_file_with_a_fault_is_an_error_or_a_model(tmp_path: Path) -> None:
     assert codes == [0] * WORKERS, "\n".join(f"{code}: file {log}" for code, log in zip(codes, logs, strict=True))
     errors, models = (sum(int(log.split()[place]) for log in logs) for place in (1, 2))
     assert errors + models == COUNT
-    assert min(errors, models) > 0.05 * COUNT  # both are looked at
+    assert min(errors, models) > 0.05 * COUNT  # both outcomes occur
 
 
 def test_a_record_with_a_fault_is_an_error_or_the_same(tmp_path: Path) -> None:
@@ -265,6 +265,6 @@ def test_a_record_with_a_fault_is_an_error_or_the_same(tmp_path: Path) -> None:
         record.write_bytes(content)
         with memory_below(10 * len(content) + READING):
             try:
-                sample_parts.claim(tmp_path, run)  # and if nothing is raised, it is the same
+                sample_parts.claim(tmp_path, run)  # if it raises nothing, the record is the same
             except (ValueError, FileExistsError) as error:
                 check_said(str(error), tmp_path)

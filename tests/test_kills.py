@@ -1,6 +1,6 @@
-"""Training that is killed again and again ends in the bits of training that was not.
+"""Training that is killed again and again ends in the same bits as training that was not.
 
-KILLS=1000 kills so many times; the default is 200.
+The variable KILLS sets how many times it is killed, by default 200.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def train(path: Path | None) -> ddpm.Diffusion:
 
 
 def forked(function: Callable[[], object]) -> int:
-    """Call a function in a copy of this process, and return its number."""
+    """Call a function in a fork of this process, and return the process ID of the fork."""
     child = os.fork()
     if child == 0:
         with contextlib.suppress(RuntimeError):  # another rank was killed
@@ -47,12 +47,12 @@ def forked(function: Callable[[], object]) -> int:
 
 
 def code_of(child: int) -> int:
-    """Wait for a child and return its exit code, minus a signal that has ended it."""
+    """Wait for a child and return its exit code, or minus the number of the signal that has ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def kill_again_and_again(folder: Path, world: int, kills: int) -> None:
-    """Kill some or all of `world` ranks at random moments, and begin a new run where one has ended meanwhile."""
+    """Kill some or all of `world` ranks at random moments. Begin a new run whenever one has ended meanwhile."""
     torch.set_num_threads(1)
     ranks.PATIENCE, ranks.TIMEOUT = 0.1, timedelta(seconds=1)
     path, expected, chance = folder / "run.safetensors", file_of(train(None), folder), random.Random(0)
@@ -69,7 +69,7 @@ def kill_again_and_again(folder: Path, world: int, kills: int) -> None:
     begin = time.monotonic()
     assert set(map(code_of, start(-1))) == {0}
     path.unlink()
-    longest = min(0.25, time.monotonic() - begin)  # of a run from begin to end, where others leave it the machine
+    longest = min(0.25, time.monotonic() - begin)  # seconds of a whole run, or less if the machine was busy
 
     for trial in range(20 * kills):
         children = start(trial)
@@ -97,7 +97,7 @@ def kill_again_and_again(folder: Path, world: int, kills: int) -> None:
 
 @pytest.mark.parametrize(("world", "share"), [(1, 0.8), (2, 0.2)], ids=["one rank", "two ranks"])
 def test_killed_runs_end_in_the_same_bits(world: int, share: float) -> None:
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk would take longer to save than to train
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # on a disk, saving would take longer than training
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         killer = processes.started(kill_again_and_again, Path(folder), world, int(share * KILLS))
         assert processes.ended([killer], wait=60 + KILLS) == [0]

@@ -120,12 +120,12 @@ def test_too_many_classes_in_all_parts_together(tmp_path: Path) -> None:
         large_tables.fit(ddpm.DDPM(steps=2), parts(tmp_path / "x.parquet", frame, "kind", 500))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory in Linux's way")
 @pytest.mark.parametrize("suffix", [".parquet", ".npy"])
 def test_a_table_larger_than_the_memory_that_is_left(tmp_path: Path, suffix: str) -> None:
-    """4 million rows of 8 numbers: 256 MB as float64, 384 with what is learnt from.
+    """Train on 4 million rows of 8 numbers: 256 MB as float64, 384 MB with the copy that training reads.
 
-    The process may take 450 MB more than it has once it is ready; in memory, the table takes more.
+    The process may use 450 MB more than it has once it is ready. With the table in memory, it would need more.
     """
     path, out = tmp_path / f"x{suffix}", tmp_path / "m.safetensors"
     rng = np.random.default_rng(0)
@@ -154,8 +154,8 @@ data = 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read
 resource.setrlimit(resource.RLIMIT_DATA, (data + 450_000_000,) * 2)
 sys.exit(main(["train", {str(path)!r}, "--out", {str(out)!r}, "--steps", "20", "--timesteps", "10"]))
 """
-    # Other allocators of pyarrow's set a gigabyte of addresses aside. With an arena for each thread, chance decides how
-    # much freed memory glibc keeps: 380 to 450 MB were needed; with one arena, less than 300.
+    # The other allocators of pyarrow reserve a gigabyte of addresses. With an arena for each thread, chance decides how
+    # much freed memory glibc keeps: 380 to 450 MB were needed; with one arena, less than 300 MB.
     environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

@@ -9,7 +9,7 @@ import ddpm
 @pytest.mark.parametrize(
     ("hidden", "seed", "noise_seed", "gap"),
     [
-        # The tutorial's widths. Of 100 initial weights the best end 0.24 to 0.3 nats above the entropy: with fixed
+        # The tutorial's width. Of 100 initial weights the best end 0.24 to 0.3 nats above the entropy: with fixed
         # slopes in x, four units cannot follow the step between the modes as it widens with t.
         (4, 10, 0, 0.3),
         (8, 9, 9, 0.2),

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""The log-likelihood of a row: exact for an exact model, a lower bound otherwise, whatever is beside the row."""
+"""The log-likelihood of a row: exact for an exact model, otherwise a lower bound, and independent of other rows."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""`ddpm train` that is stopped, resumed, and run by several processes."""
+"""`ddpm train` when it is stopped, resumed, and run by several processes."""
 
 import os
 import signal
@@ -71,7 +71,7 @@ def test_a_stopped_run_goes_on(
     assert train(data, out, *options, "--resume") == 0
     assert out.read_bytes() == whole.read_bytes()
     assert not kept.exists()
-    assert train(data, tmp_path / "new.safetensors", *options, "--resume") == 0  # begins where there is nothing yet
+    assert train(data, tmp_path / "new.safetensors", *options, "--resume") == 0  # without a checkpoint it begins anew
     assert (tmp_path / "new.safetensors").read_bytes() == whole.read_bytes()
 
 

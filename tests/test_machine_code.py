@@ -1,4 +1,4 @@
-"""Every Triton kernel compiled for real GPUs, where there is none: nothing spills, and no loop has grown."""
+"""Every Triton kernel compiled for real GPUs, without one: nothing spills, and no loop has grown."""
 
 import re
 
@@ -11,16 +11,16 @@ from benchmarks.machine_code import GFX942, SM80, SM90, Specialization
 
 SPECIALIZATIONS = list(machine_code.specializations())
 
-# Instructions in the innermost loop of the tutorial's network, compiled for sm_90: what the docstrings quote, and 5 per
-# cent for another version of Triton.
+# Instructions in the innermost loop of the tutorial's network, compiled for sm_90, as the docstrings quote them. The
+# test allows 5 per cent more, for other versions of Triton.
 QUOTED = {("variational_bound", 1): 764, ("variational_bound", 32): 799, ("reverse_process", None): 390}
 
 
-# the tutorial's network; compiling the corners takes minutes
+# only the tutorial's network: to compile the extreme sizes takes minutes
 SMALL = [s for s in SPECIALIZATIONS if s.constants.get("H", 4) == 4 and s.constants.get("D", 1) == 1]
 
 
-# sm_80 has the registers of sm_90: there only those that need nearly all of them
+# sm_80 has as many registers as sm_90, so that only the kernels that need nearly all of them are tested there
 CASES = [(s, SM90) for s in SPECIALIZATIONS] + [
     (s, SM80) for s in SPECIALIZATIONS if (s.constants.get("D"), s.constants.get("H")) in ((1, 12), (8, 64))
 ]

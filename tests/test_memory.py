@@ -43,4 +43,4 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_a_fresh_process_reuses_its_memory() -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     ran = subprocess.run([sys.executable, "-c", FAULTS], env=environment, capture_output=True, text=True, check=True)
-    assert int(ran.stdout) < 10_000  # 100,000 where glibc returns what is freed
+    assert int(ran.stdout) < 10_000  # 100,000 if glibc returns freed memory to the system

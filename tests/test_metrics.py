@@ -47,7 +47,7 @@ def test_a_classifier_that_can_only_guess_and_one_that_sees() -> None:
 
 def test_coverage() -> None:
     for neighbors in (1, 3, 5):
-        # 1000 rows, which share neighbours
+        # the 1000 rows are not independent: they share neighbours
         assert metrics.coverage(ROWS, FRESH, neighbors=neighbors) == pytest.approx(1 - 0.5**neighbors, abs=0.06)
     assert metrics.coverage(ROWS, ROWS) == 1
     assert metrics.coverage(ROWS + 100, ROWS) == 0

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type,index,operator,union-attr"
-"""Training with minibatches, drawn terms, averages and a validation set: resumable to the bit, each option honest."""
+"""Training with minibatches, drawn terms, averages and a validation set: resumed bit for bit; what each option does."""
 
 import math
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def test_an_epoch_has_every_row_once() -> None:
 def test_every_row_comes_first_as_often() -> None:
     places = torch.stack([permutation(10, 3, epoch) for epoch in range(2000)])
     counts = torch.stack([torch.bincount(column, minlength=10) for column in places.T])
-    # 200 expected, of standard deviation 13
+    # 200 are expected, with a standard deviation of 13.4
     assert float((counts - 200).abs().max()) < 5 * 13.4
 
 
@@ -74,7 +74,7 @@ def test_many_rows_are_ordered_in_groups(count: int, monkeypatch: pytest.MonkeyP
     found = torch.cat([each.rows(i) for i in range(3 * count)]).view(21, count)
     assert all(torch.equal(epoch.sort().values, torch.arange(count)) for epoch in found)
     assert len({tuple(epoch.tolist()) for epoch in found}) == 21
-    # a group has rows from everywhere: the mean of its 16 blocks is that of all, of standard deviation count / 14
+    # a group has rows from everywhere: its 16 blocks have the mean of all rows, with standard deviation count / 14
     assert float((found[:, :60].double().mean(1).mean() - count / 2).abs()) < 5 * count / 14 / math.sqrt(21)
     # neighbours in an epoch are seldom neighbours in the data
     assert float((found.diff(dim=1).abs() == 1).double().mean()) < 0.15
@@ -91,7 +91,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, dropout: float, 
     expected = train(whole, 20, **EVERYTHING)
     first = train(part, cut, **EVERYTHING)
     ddpm.save(part, path)
-    torch.manual_seed(cut)  # what has happened to torch's generator does not matter
+    torch.manual_seed(cut)  # the state of torch's generator does not matter
     resumed = ddpm.load(path)
     second = train(resumed, 20 - cut, **EVERYTHING)
     assert torch.equal(torch.cat((first.losses, second.losses)), expected.losses)
@@ -108,7 +108,7 @@ def test_backends_agree() -> None:
 
 
 def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train as with a CUDA graph, but that each step is started by hand."""
+    """Train as with a CUDA graph, except that each step is started by hand."""
 
     def step(model: ddpm.Diffusion, seen: Rows, recipe: Recipe) -> Callable[[int], float]:
         return recorded_step(model, seen, recipe, capture=lambda step: step)
@@ -121,7 +121,7 @@ def test_on_a_device_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = train(here, 20, **EVERYTHING)
     as_on_a_device(monkeypatch)
     found = train(there, 20, **EVERYTHING)
-    # the learning rate is float32 there
+    # on a device the learning rate is float32
     torch.testing.assert_close(found.losses, expected.losses, rtol=1e-5, atol=1e-6)
     assert found.validation_losses == pytest.approx(expected.validation_losses, rel=1e-5)
     for p, q in zip(weights(there), weights(here), strict=True):
@@ -145,7 +145,7 @@ def test_on_a_device_the_last_good_weights_are_kept(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.triton
 def test_in_triton() -> None:
-    # on CUDA this is the graph, from the fourth step on
+    # on CUDA this replays the graph, from the fourth step on
     device = oracle.device("triton")
     everything = EVERYTHING | {"validation": VALIDATION.to(device)}
     whole, halves, here = diffusion("triton").to(device), diffusion("triton").to(device), diffusion("vectorized")
@@ -170,7 +170,7 @@ def test_it_learns_and_the_generator_is_left_alone() -> None:
 
 
 def test_one_batch_of_all_rows_is_all_rows_in_another_order() -> None:
-    # a sample's noise depends on its place in the batch, so that only the average over orders is the same
+    # a sample's noise depends on its place in the batch, so only the average over orders is the same
     one, all_rows = diffusion("native"), diffusion("native")
     values = [train(model, 1, batch_size=size, lr=0.0).losses for model, size in ((one, 50), (all_rows, None))]
     assert abs(float(values[0] - values[1])) < 0.2
@@ -229,7 +229,7 @@ def test_the_average_is_that_of_the_weights() -> None:
 
 
 def test_the_best_weights_are_kept() -> None:
-    # a rate that is far too high: what comes later is worse
+    # the second learning rate is far too high: it makes the weights worse
     model = diffusion()
     result = train(model, 40, lr=1e-2, validation=VALIDATION, validate_every=5, draws=2)
     train(model, 20, lr=0.5, validation=VALIDATION, validate_every=5, draws=2)

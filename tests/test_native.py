@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type,var-annotated,attr-defined,misc"
-"""The C++ of `native`: the same bits from every build, for any threads, after a fork, and at sizes far out."""
+"""The C++ of `native`: the same bits from every build and for any number of threads; forks; sizes beyond the grid."""
 
 import ctypes
 import functools
@@ -40,9 +40,9 @@ TESTS = Path(__file__).parent
 SIZES = [(1, 4, 100, 9), (1, 1, 5, 250), (2, 7, 17, 37), (5, 33, 67, 6), (3, 130, 2, 5)]  # D, H, N, T
 
 
-@functools.cache  # torch draws initial weights from one generator for all Python threads
+@functools.cache  # cached: all Python threads draw initial weights from one generator of torch
 def networks(dim: int, hidden: int, steps: int) -> list[MLPPair]:
-    """One with tables by step, and deep ones of every activation."""
+    """Return a network with tables by step, and a deep one for each activation."""
     schedule = ddpm.Schedule(oracle.betas("linear", steps))
     made = [ddpm.GaussianMLP(dim, (hidden,), preconditioned=schedule, seed=2)]
     for activation in ("relu", "silu", "tanh"):
@@ -52,7 +52,7 @@ def networks(dim: int, hidden: int, steps: int) -> list[MLPPair]:
 
 
 def results(dim: int, hidden: int, count: int, steps: int) -> Iterator[Tensor]:
-    """The results of all six ops, those of the bound and of sampling for several networks."""
+    """Yield the results of every op except training_step, those of the bound and of sampling for several networks."""
     betas, x0, pair = oracle.betas("linear", steps), oracle.points(count, dim), oracle.pair(oracle.weights(dim, hidden))
     at = {"seed": -(2**62) - 5, "first": 2**32 - count // 2, "backend": "native"}
     yield noise.normal(count, dim, steps, step=7, stream=noise.DATA, **at)
@@ -72,19 +72,20 @@ def results(dim: int, hidden: int, count: int, steps: int) -> Iterator[Tensor]:
 
 
 def digests() -> list[str]:
-    """A digest for every size."""
+    """Return a digest of the results for every size."""
     return [hashlib.sha256(b"".join(x.numpy().tobytes() for x in results(*size))).hexdigest()[:16] for size in SIZES]
 
 
 def built(compiler: str, folder: Path, *processors: str) -> ctypes.CDLL:
-    """The library from a compiler, for a kind of processor."""
+    """Return the library as built by a compiler for a kind of processor."""
     name = "-".join((compiler, *processors))
     return ctypes.CDLL(str(Compilation.start([compiler], folder, name, (*processors, *WARNINGS)).finish()))
 
 
-# every warning is an error, but for one that GCC gives about its own headers
+# every warning is an error, except one that GCC gives about its own headers
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-uninitialized", "-Wno-unknown-warning-option")
-INSTRUCTIONS = {"": "", "-march=x86-64-v3": "avx2", "-march=native": ""}  # a flag, and what the processor must have
+# a flag, and the instructions that the processor must have
+INSTRUCTIONS = {"": "", "-march=x86-64-v3": "avx2", "-march=native": ""}
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
@@ -93,7 +94,7 @@ def test_every_build_gives_the_same_bits(
     compiler: str, processors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not here")
+        pytest.skip(f"{compiler} is not installed")
     if INSTRUCTIONS[processors] not in libraries.processor():
         pytest.skip(f"the processor has no {INSTRUCTIONS[processors]}")
     expected = digests()
@@ -141,7 +142,7 @@ def test_several_python_threads_at_once() -> None:
 def test_a_forked_child_computes_too() -> None:
     pair = oracle.pair(oracle.weights(1, 4))
 
-    def compute() -> bytes:  # on several threads, of which the child has none; torch's own would hang there
+    def compute() -> bytes:  # uses several threads, none of which the child has; torch's own operations would hang
         return reverse_process(pair, 20, 1000, backend="native").numpy().tobytes()
 
     expected = compute()
@@ -167,7 +168,7 @@ def test_a_call_lets_other_python_threads_run() -> None:
     while running.is_set():
         turns += 1
     worker.join()
-    assert turns > 1000  # a call that kept the interpreter would leave a handful
+    assert turns > 1000  # only a handful if the call kept the interpreter's lock
 
 
 # ---- sizes beyond the grid
@@ -218,7 +219,7 @@ def test_sampling_of_networks_of_any_depth(dim: int, mean: tuple[int, ...], std:
     assert torch.equal(history[-1], samples("native", torch.float32))
 
 
-# ---- at the edges
+# ---- edge cases
 
 
 def test_threads_that_meet_a_schedule_first_share_its_constants() -> None:
@@ -230,7 +231,7 @@ def test_threads_that_meet_a_schedule_first_share_its_constants() -> None:
         def compute(betas: Tensor = betas, together: threading.Barrier = together) -> None:
             together.wait()
             found.append(forward_process(x0, betas, backend="native"))
-            [torch.full((500,), 7.0) for _ in range(20)]  # over what may have been freed
+            [torch.full((500,), 7.0) for _ in range(20)]  # overwrite memory that may have been freed
 
         workers = [threading.Thread(target=compute) for _ in range(4)]
         for worker in workers:
@@ -296,7 +297,7 @@ def test_features_of_large_numbers(tmp_path: Path) -> None:
     said = subprocess.run([binary], capture_output=True, text=True, check=True).stdout
     x, *found = torch.tensor([[float(v) for v in line.split()] for line in said.splitlines()]).T
     for k, frequency in enumerate((1.0, 1000.0)):
-        angle = (x.float() * frequency).double()  # up to 1e27, of which no digit after the point is left
+        angle = (x.float() * frequency).double()  # up to 1e27, which has no digits after the point
         known = angle.abs() < 2.0**53
         for values, exact in ((found[k], torch.sin(angle)), (found[2 + k], torch.cos(angle))):
             assert float((values - exact)[known].abs().max()) < 4e-7

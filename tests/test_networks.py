@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type,index,operator,union-attr"
-"""Networks of every kind: pairs of perceptrons, modules, callables; who owns their gradients, and their dtypes."""
+"""Networks of every kind: pairs of perceptrons, modules and callables, their gradients and their dtypes."""
 
 import datetime
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_layers_of_several_dtypes() -> None:
     x0 = ddpm.datasets.mixture(50)
     expected = oracle.found(Mixed(), SCHEDULE, "reference", x0)
     for a, b in zip(expected, oracle.found(Mixed(), SCHEDULE, "vectorized", x0), strict=True):
-        # gradients of bfloat16 weights are sums of roundings to 8 bits
+        # gradients of bfloat16 weights are sums of numbers that are rounded to 8 bits
         torch.testing.assert_close(a.float(), b.float(), rtol=0, atol=0.02 * float(a.abs().max()))
 
 
@@ -86,7 +86,7 @@ def test_a_loaded_model_is_not_its_file(tmp_path: Path) -> None:
     ddpm.train(model, x0, steps=2, progress=False)
     ddpm.save(model, path)
     loaded = ddpm.load(path, "vectorized")
-    with path.open("r+b") as file:  # in place, as a copy over it would
+    with path.open("r+b") as file:  # writes in place, as a copy over the file does
         file.write(bytes(path.stat().st_size))
     assert torch.equal(loaded.loss(x0), model.loss(x0))
     ddpm.train(loaded, x0, steps=2, progress=False)
@@ -131,7 +131,7 @@ def test_backward_accumulates_as_torch_does() -> None:
 
 
 class Outside(nn.Module):
-    """Depends on a tensor that is no parameter of it."""
+    """A network that depends on a tensor that is not one of its parameters."""
 
     dim = 1
 

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""The noise stream: the right words, the right normals, and nothing shared between any two of them."""
+"""The noise stream: the right words, the right normals, and no two of them correlated."""
 
 import itertools
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def vectorized_words(counter: list[int], key: list[int]) -> list[int]:
 
 
 def plain_words(counter: list[int], key: list[int]) -> list[int]:
-    """Philox4x32-10 on Python's integers, written from the paper and not from our code."""
+    """Compute Philox4x32-10 on Python's integers, written from the paper and not from the project's code."""
     a, b, c, d = counter
     for i in range(10):
         p, q = 0xD2511F53 * a, 0xCD9E8D57 * c
@@ -65,7 +65,7 @@ def test_words_of_random_counters(philox: Callable[[list[int], list[int]], list[
 
 @pytest.mark.triton
 def test_words_in_triton() -> None:
-    from triton_functions import words_kernel  # where Triton may be missing, this test does not run
+    from triton_functions import words_kernel  # not at the top, because Triton may be missing
 
     published = [[int(word, 16) for word in f"{counter} {key}".split()] for counter, key, _ in PUBLISHED]
     numbers = published + np.random.default_rng(0).integers(0, 2**32, size=(253, 6)).tolist()
@@ -75,7 +75,7 @@ def test_words_in_triton() -> None:
 
 
 def exact_four(counter: list[int], seed: int) -> np.ndarray:
-    """The normals of a counter on Python's integers and NumPy's float64."""
+    """Return the normals of a counter, computed with Python's integers and NumPy's float64."""
     words = np.array(plain_words(counter, [seed & MASK, (seed >> 32) & MASK]), dtype=np.float64)
     radius = np.sqrt(-2 * np.log((words[::2] + 0.5) / 2**32))
     angle = 2 * np.pi * words[1::2] / 2**32
@@ -83,7 +83,7 @@ def exact_four(counter: list[int], seed: int) -> np.ndarray:
 
 
 def exact_normals(count: int, dim: int, steps: int, *, seed: int, step: int, first: int, stream: int) -> np.ndarray:
-    """Section by section as the stream is defined: [steps, count, dim]."""
+    """Return normals [steps, count, dim], computed counter by counter, as the stream is defined."""
     out = np.empty((steps, count, dim))
     for n, d, k in itertools.product(range(first, first + count), range(dim), range(-(-steps // 4))):
         four = exact_four([n % 2**32, n // 2**32 * 2**16 + k, step, stream << 24 | d], seed)
@@ -119,7 +119,7 @@ def test_normals(backend: str, most: float, place: dict[str, int], count: int, d
     assert ulps(value, exact_normals(count, dim, steps, **place)) <= most
 
 
-# a sample, a step, and by hand the words of the counter that say which
+# a sample, a step, and the two words of the counter that encode them, computed by hand
 BEYOND = [
     (2**32 - 1, 1, 0xFFFFFFFF, 0x00000000),
     (2**32, 4, 0x00000000, 0x00010000),
@@ -169,7 +169,7 @@ def test_angle_at_the_ends_and_between_quadrants() -> None:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def million(request: pytest.FixtureRequest) -> np.ndarray:
-    """A million normals, [steps, samples, dimensions] = [100, 2500, 4]."""
+    """Return a million normals, [steps, samples, dimensions] = [100, 2500, 4]."""
     return noise.normal(2500, 4, 100, seed=1, backend=request.param).double().numpy()
 
 
@@ -193,7 +193,7 @@ def test_tails(million: np.ndarray) -> None:
 
 
 def assert_uncorrelated(x: np.ndarray, y: np.ndarray) -> None:
-    """Neither the numbers nor their squares, which share a radius or an angle if words are used twice."""
+    """Check the numbers and their squares: if words are used twice, these share a radius or an angle."""
     for p, q in ((x, y), (x**2, y**2)):
         assert abs(np.corrcoef(p.ravel(), q.ravel())[0, 1]) < 5 / np.sqrt(x.size)
 

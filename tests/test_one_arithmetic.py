@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 TRITON = oracle.device("triton")
-PLACES = [{"seed": 0}, {"seed": 2**63 + 12345678901, "first": 3 * 2**32 - 5}]  # of 48 bits, across a carry
+PLACES = [{"seed": 0}, {"seed": 2**63 + 12345678901, "first": 3 * 2**32 - 5}]  # indices of 48 bits, across a carry
 STD_SHIFTS = (5.0, 0.0, -13.8)
 
 
@@ -99,7 +99,7 @@ def test_noise_of_wide_networks(dim: int, hidden: int) -> None:
 
 @functools.cache
 def hard_roots(number: int) -> np.ndarray:
-    """x in [1, 4), float32, whose roots are the closest to the middle between two numbers."""
+    """Return the float32 x in [1, 4) whose roots are closest to the middle between two float32 numbers."""
     x = np.arange(0x3F800000, 0x40800000, dtype=np.uint32).view(np.float32)
     digits = np.sqrt(x.astype(np.float64)) * 2**23
     return x[np.argpartition(np.abs(digits - np.floor(digits) - 0.5), number)[:number]]

@@ -1,4 +1,4 @@
-"""The ops within code of a user under torch.compile: one graph, the same bits, the same gradients."""
+"""The ops in code of a user under torch.compile: one graph, the same bits, the same gradients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,13 @@ STEPS = 5
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # not inductor: what it makes of the code around is not our subject
+    # not inductor: its code for the surrounding operations is not tested here
     torch._dynamo.reset()
     return torch.compile(function, fullgraph=True, backend="aot_eager")
 
 
 def diffusion(backend: str | None) -> ddpm.Diffusion:
-    # five dimensions and one unit: what test_variational_bound and test_reverse_process compile as well
+    # five dimensions and one unit, which test_variational_bound and test_reverse_process compile as well
     network = ddpm.GaussianMLP(5, (1,), seed=1).to(oracle.device(backend or "vectorized"))
     return ddpm.Diffusion(network, ddpm.Schedule.linear(STEPS, 0.01, 0.2), backend)
 

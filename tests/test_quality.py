@@ -55,8 +55,8 @@ def test_the_density_of_a_gaussian(name: str, monkeypatch: pytest.MonkeyPatch) -
     found = fitted.bound(GAUSSIAN.test) if found is None else found
     assert found is not None
     excess = float(np.mean(TRUE.logpdf(GAUSSIAN.test) - found))
-    # 600 rows teach a Gaussian to 0.01 nats, and a kernel density to 0.1; the plain one's fixed variances and 600 steps
-    # cost more, 0.9 to 1.1
+    # 600 rows teach a Gaussian to 0.01 nats and a kernel density to 0.1; fixed variances and 600 steps cost the plain
+    # model more, 0.9 to 1.1
     assert -0.02 < excess < {"mixture": 0.05, "kernels": 0.2, "plain": 1.5}[name]
     x, classes = fitted.sample(300, 1)
     assert classes is None

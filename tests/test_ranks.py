@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""Training on several ranks: the same bits on any number of them, after a resume too, and an end when one dies."""
+"""Training on several ranks: the same bits on any number of them, also after a resume; all end when one dies."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def train(model: ddpm.Diffusion, steps: int = STEPS, **options: Any) -> ddpm.Tra
 
 
 def train_and_save(path: Path, backend: str, dropout: float, options: dict[str, Any]) -> None:
-    """Train on each rank; write what each has."""
+    """Train on each rank, and save the model of each."""
     model = diffusion(backend, dropout)
     train(model, **options)
     ddpm.save(model, path / f"{dist.get_world_size()}-{dist.get_rank()}.safetensors")
@@ -74,7 +74,7 @@ def train_to_a_signal(path: Path) -> None:
 
 
 def resume(path: Path, folder: Path) -> None:
-    """Go on from a checkpoint, and write what each rank has."""
+    """Go on from a checkpoint, and save the model of each rank."""
     model = diffusion()
     train(model, **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 5, resume=True))
     ddpm.save(model, folder / f"{dist.get_rank()}.safetensors")
@@ -91,7 +91,7 @@ def test_a_run_on_two_ranks_goes_on_on_three(tmp_path: Path) -> None:
 
 
 def train_with_other_arguments(folder: Path) -> None:
-    """Call train on each rank with something of its own."""
+    """Call train on each rank with an argument that differs from the other rank's."""
     rank = dist.get_rank()
     for own, said in (
         ({"lr": 0.01 * (1 + rank)}, "lr must be the same on all ranks"),
@@ -109,7 +109,7 @@ def train_with_other_arguments(folder: Path) -> None:
     path = folder / f"{rank}.safetensors"
     train(diffusion(), checkpoints=ddpm.Checkpoints(folder / "0.safetensors", 5))
     assert path.exists() == (rank == 0)
-    with pytest.raises(ValueError, match="iteration must be the same on all ranks"):  # a file that not all can see
+    with pytest.raises(ValueError, match="iteration must be the same on all ranks"):  # a file that one rank cannot see
         train(diffusion(), checkpoints=ddpm.Checkpoints(path, 5, resume=True))
 
 
@@ -118,13 +118,13 @@ def test_ranks_with_other_arguments_are_told(tmp_path: Path) -> None:
 
 
 def train_until_one_dies(path: Path, how: int) -> None:
-    """Train for ever; rank 1 kills itself, and the others name it."""
+    """Train for ever. Rank 1 kills or stops itself, and the others name it."""
     ranks.TIMEOUT, ranks.PATIENCE = timedelta(seconds=3), 1.0
     if dist.get_rank() == 1:
         test_checkpoints.send(pytest.MonkeyPatch(), {7: (how,)})
     with pytest.raises(RankLost, match=r"^rank 1 \(process \d+ on .+\) ended or no longer responds"):
         train(diffusion(), 10**6, **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 1))
-    os._exit(0)  # a group that has lost a rank cannot be ended in good order
+    os._exit(0)  # a group that has lost a rank cannot be shut down cleanly
 
 
 def test_the_others_have_a_minute() -> None:
@@ -145,7 +145,7 @@ def test_a_rank_that_dies_ends_the_others(tmp_path: Path, how: int) -> None:
 
 
 class Virtual:
-    """A rank among others, each a thread of this process."""
+    """A rank whose group consists of threads of this process."""
 
     def __init__(self, rank: int, shared: "Shared") -> None:
         self.rank, self.size, self.shared = rank, len(shared.given), shared
@@ -200,7 +200,7 @@ def test_sixty_four_ranks_train_to_the_same_bits() -> None:
     expected = diffusion()
     train(expected, 3, shards=64, **PLAIN)
     whole = [p.detach() for p in expected.parameters()]
-    models = [diffusion() for _ in X0]  # torch's generator, which begins them, is one for all threads
+    models = [diffusion() for _ in X0]  # made here, because all threads share the generator of their weights
 
     def trained(rank: Any) -> bool:
         model, stop = models[rank.rank], Stop(Interrupts())
@@ -238,7 +238,7 @@ def test_each_row_is_in_one_shard(rows: int, batch: int | None, count: int) -> N
 
 
 def test_the_loss_is_that_of_all_rows() -> None:
-    """Up to rounding errors: the noise of a row is that of its place."""
+    """They agree up to rounding errors, because the noise of a row depends on its place alone."""
     whole, cut = diffusion(), diffusion()
     losses = [train(model, 5, shards=count).losses for model, count in ((whole, None), (cut, 12))]
     torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6)  # some units of float32 after five updates
@@ -252,7 +252,7 @@ def test_shards_have_orders_of_their_own() -> None:
 
 @pytest.mark.parametrize("batch", [12, 17])
 def test_an_epoch_has_every_row_of_a_shard_once(batch: int) -> None:
-    """The mean over an epoch of a shard is that of its rows, whatever share of the batch it has."""
+    """The mean over an epoch of a shard is the mean of its rows, whatever its share of the batch."""
     x0 = torch.arange(30.0)[:, None]
     for shard in shards.shards_of(30, batch, 12):
         batches = Batches(len(shard.rows), len(shard.places), 0, first=shard.rows.start)
@@ -263,7 +263,7 @@ def test_an_epoch_has_every_row_of_a_shard_once(batch: int) -> None:
 
 
 def fit_a_large_table(folder: Path) -> None:
-    """Fit a table in parts on each rank; write the model of each, and how much room its rows take."""
+    """Fit a table in parts on each rank, save the model of each, and check how many rows each scales."""
     from ddpm import large_tables, table_files
 
     model = ddpm.DDPM((8,), steps=5, timesteps=10, batch_size=64, random_state=0)
@@ -292,7 +292,7 @@ def test_of_a_large_table_each_rank_scales_its_own_rows(tmp_path: Path) -> None:
 
 
 def fit_other_tables(folder: Path) -> None:
-    """Fit a table of its own on each rank, and call train with other states and other numbers of rows."""
+    """Fit a different table on each rank, and call train with different states and numbers of rows."""
     rank = dist.get_rank()
     with pytest.raises(RanksDiffer, match="the table must be the same on all ranks"):
         ddpm.DDPM((8,), steps=5, random_state=0).fit(oracle.points(100, 2, draw=rank).numpy())

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""Whole sampling histories against the reference in float64, on the same noise; and a sample's bits."""
+"""Whole sampling histories against the reference in float64, on the same noise; a sample depends on its index alone."""
 
 import math
 
@@ -12,7 +12,7 @@ from kernels import noise
 from kernels.reverse_process import reference, reverse_process
 
 # Two float32 operations that round a number differently leave it one unit apart. Measured over the grid: 0.44 at the
-# most, where there are few numbers.
+# most, in small cases.
 ALLOWANCE = 1.0
 
 

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""mean + std eps with the stream's noise, on tensors of any shape."""
+"""A reverse step, mean + std eps with the stream's noise, on tensors of any shape."""
 
 import oracle
 import pytest
@@ -9,7 +9,7 @@ from kernels import noise
 from kernels.reverse_process.reference import history
 from kernels.reverse_step import reverse_step
 
-# samples of one element, of some, and images; more than one block of samples
+# samples of one element, of several, and images; counts of more than one block
 SHAPES = [(1,), (3, 1), (1003, 2), (5, 3, 8, 8), (255, 1), (257, 1)]
 
 
@@ -33,7 +33,7 @@ def test_equality(backend: str, shape: tuple[int, ...], t: int) -> None:
 
 @pytest.mark.parametrize("backend", oracle.FUSED)
 def test_is_a_step_of_the_reverse_process(backend: str) -> None:
-    # the first four steps back from x_T of a network that says N(x / 2, 1/4), by hand and by the reference
+    # all four steps back from x_T with a network that returns N(x / 2, 1/4), one by one and by the reference
     device, x = oracle.device(backend), noise.normal(20, 3, stream=noise.TERMINAL, backend="reference")[0]
     states, place = [x], {"seed": 0, "backend": backend}
     for t in (4, 3, 2, 1):

@@ -1,4 +1,4 @@
-"""Samples in a folder of parts: the same bytes for every split, however often it was stopped, and one run a folder."""
+"""Samples in a folder of parts: the same bytes for every split, however often it was stopped; one run per folder."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder_of_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models of a table with classes of text, and of points in the plane."""
+    """Save models of a table with classes of text and of points in the plane; return their folder."""
     folder = tmp_path_factory.mktemp("models")
     rng = np.random.default_rng(0)
     x = pd.DataFrame({"a": rng.standard_normal(60).round(2), "n": rng.integers(0, 9, 60), "b": rng.gamma(2, 1, 60)})
@@ -150,7 +150,7 @@ def test_processes_that_begin_at_once_share_a_folder(tmp_path: Path, points: Pat
 
 
 def test_one_of_many_beginnings_is_kept(tmp_path: Path) -> None:
-    """Half of the threads have one run, half another: one half goes on, and the other is refused."""
+    """Half of the threads begin one run and half another. One half goes on, and the other is refused."""
     runs = [Run(NO_MODEL, seed, 0, 10, "npy", 10) for seed in (0, 1)]
     for trial in range(20):
         folder, barrier, refused = tmp_path / str(trial), threading.Barrier(8), list[int]()
@@ -173,7 +173,7 @@ def test_one_of_many_beginnings_is_kept(tmp_path: Path) -> None:
         assert refused == 4 * [1 - json.loads((folder / "_samples.json").read_text())["seed"]]
 
 
-# ---- stopped and gone on with
+# ---- stopped and resumed
 
 
 def test_a_killed_process_is_gone_on_with(tmp_path: Path, table: Path) -> None:
@@ -185,14 +185,14 @@ def test_a_killed_process_is_gone_on_with(tmp_path: Path, table: Path) -> None:
     said = killed.communicate(timeout=60)
     assert killed.returncode == -9, said
     left = {name for name in content(tmp_path / "killed") if name.startswith(".")}
-    assert len(left) == 1  # what nobody had the time to remove
+    assert len(left) == 1  # a temporary file that nobody removed
     assert len(content(tmp_path / "killed")) == 1 + 3 + 1
     written = sample_to_folder(table, tmp_path / "killed", COUNT, **OPTIONS)
     assert written == (PARTS, PARTS - 3, range(FIRST, FIRST + COUNT), PARTS)
     sample_to_folder(table, tmp_path / "whole", COUNT, **OPTIONS)
     found = content(tmp_path / "killed")
     assert {name: found[name] for name in found.keys() - left} == content(tmp_path / "whole")
-    assert len(table_files.read(tmp_path / "killed", "class").x) == COUNT  # the rest of a part is none
+    assert len(table_files.read(tmp_path / "killed", "class").x) == COUNT  # a temporary file is not a part
 
 
 @pytest.mark.parametrize("format", ["parquet", "npy"])
@@ -205,7 +205,7 @@ def test_parts_that_are_not_whole_are_written_anew(tmp_path: Path, points: Path,
     short.write_bytes(short.read_bytes()[:-5])
     long.write_bytes(long.read_bytes() + b"12345")
     empty.write_bytes(b"")
-    other.write_bytes(parts[-1].read_bytes())  # of fewer rows
+    other.write_bytes(parts[-1].read_bytes())  # it has fewer rows
     times = [path.stat().st_mtime_ns for path in kept]
     written = sample_to_folder(points, tmp_path, COUNT, format=format, **OPTIONS)
     assert (written.parts, written.new) == (PARTS, 5)
@@ -239,7 +239,7 @@ def test_interrupt_leaves_whole_parts_only(
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(arguments)
-        if len(calls) == 7:  # one before any work, and two chunks a part: the second one of the third part
+        if len(calls) == 7:  # one call before any work, then two chunks a part: this is the second of the third part
             raise KeyboardInterrupt
         return drawn(*arguments)
 
@@ -456,7 +456,7 @@ def test_samples_beyond_32_bits(tmp_path: Path, folder_of_models: Path, kind: st
         sample_to_folder(model, tmp_path / "three", 80, shard=(i, 3), **options)
     assert content(tmp_path / "one") == content(tmp_path / "three")
     sample_to_file(model, tmp_path / "near.parquet", 40, **OPTIONS | {"first": 0})
-    far = pd.read_parquet(tmp_path / "one" / "part-00003-of-00005.parquet")  # begins 8 beyond
+    far = pd.read_parquet(tmp_path / "one" / "part-00003-of-00005.parquet")  # begins 8 rows beyond 2^32
     near = pd.read_parquet(tmp_path / "near.parquet")[8:24].reset_index(drop=True)
     assert len(far) == len(near)
     assert not np.isclose(far.select_dtypes("float"), near.select_dtypes("float")).all(1).any()

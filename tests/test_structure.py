@@ -1,4 +1,4 @@
-"""Who imports whom: the layout that CONTRIBUTING.md promises, read from the imports."""
+"""The layout that CONTRIBUTING.md promises, checked against the imports."""
 
 import ast
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ MADE_OF = {"compiled": {"vectorized"}}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports, with those that it imports names from."""
+    """Yield the modules that a file imports, and module.name for each name that it imports from a module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -27,7 +27,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def backend_of(parts: list[str]) -> str | None:
-    """The backend that a module belongs to: its folder's, or that of the file in an op's folder."""
+    """Return the backend that a module belongs to, by its folder or, in the folder of an op, by its file."""
     if parts[1] in NAMES:
         return parts[1]
     name = parts[2].split("_")[0] if len(parts) > 2 and parts[1] in OPS else ""

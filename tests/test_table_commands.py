@@ -1,4 +1,4 @@
-"""`ddpm train`, `sample`, `evaluate` and `info` on tables: what train reads, sample writes."""
+"""`ddpm train`, `sample`, `evaluate` and `info` on tables: sample writes tables like those that train reads."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def run(*arguments: str | Path | int) -> None:
 
 @pytest.fixture
 def flowers() -> Any:
-    """A table with all kinds of columns, the classes in its middle."""
+    """Return a table with all kinds of columns, and the classes in its middle."""
     rng = np.random.default_rng(0)
     kinds = rng.choice(["rose", "tulip"], 200)
     return pd.DataFrame(
@@ -143,7 +143,7 @@ def test_an_offset_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == ""
     run("sample", tmp_path / "m.safetensors", "--count", 1000, "--out", tmp_path / "s.npy")
     samples = np.load(tmp_path / "s.npy")
-    assert len(np.unique(samples)) > 990  # float32 has 8 numbers there
+    assert len(np.unique(samples)) > 990  # float32 has 8 numbers in this range
     assert samples.mean() == pytest.approx(1e7, abs=0.2)
     assert samples.std() == pytest.approx(1, abs=0.2)
 

@@ -1,4 +1,4 @@
-"""Tables in and out of files of each format: names, order and dtypes are kept, and what is wrong is named."""
+"""Tables in files of each format: names, order and dtypes are kept, and errors name what is wrong."""
 
 import importlib
 import subprocess

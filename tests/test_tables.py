@@ -1,4 +1,4 @@
-"""Networks with tables by step, as part of every kernel, against the reference in float64 on the same noise."""
+"""Every kernel for networks with tables by step, against the reference in float64 on the same noise."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from kernels.networks import MLPPair, StepTables
 from kernels.reverse_process import reverse_process
 from kernels.variational_bound import reference, variational_bound
 
-# As in test_variational_bound, and one more: a product with a table is one more rounding of mean and of std.
+# As in test_variational_bound, and one unit more: the product with a table rounds mean and std once more.
 ALLOWANCE = 3.0
 
 # small networks whose units are unrolled and wider ones, one dimension and several, part of a group and several tiles
@@ -28,7 +28,7 @@ GRID = [
 
 
 def tables(steps: int) -> StepTables:
-    """Other than the tutorial's in every way, the time between -2 and 2."""
+    """Return tables that differ from the tutorial's in every way, with times between -2 and 2."""
     t = torch.arange(1, steps + 1) / (steps + 1)
     return StepTables(0.9 - 0.3 * t, 0.2 + t, 0.5 + t, torch.log(t / (1 - t)) / 4)
 
@@ -64,14 +64,14 @@ def test_samples(backend: str, dim: int, hidden: int, count: int, steps: int) ->
         network = pair(dim, hidden, steps, dtype, oracle.device(name))
         found = reverse_process(network, steps, count, seed=3, first=5, history=True, backend=name)
         sides.append([found.detach().cpu()])
-        if name != "compiled":  # which compiles another kernel for it: test_reverse_process compares the two
+        if name != "compiled":  # it compiles another kernel for this: test_reverse_process compares the two
             assert torch.equal(reverse_process(network, steps, count, seed=3, first=5, backend=name), found[-1])
-    # the steps shrink x_t, so that errors do not grow with T: the last ones are what is left
+    # the steps shrink x_t, so errors do not grow with T: only those of the last steps are left
     actual, single, exact = sides
     oracle.assert_as_exact(actual, single, exact, 10.0)
 
 
-# not `compiled`, which chooses the order of its operations anew
+# not `compiled`, which orders the operations of each kernel anew
 @pytest.mark.parametrize("backend", [name for name in oracle.FUSED if name != "compiled"])
 def test_the_tutorials_tables_change_nothing(backend: str) -> None:
     steps, device = 37, oracle.device(backend)

@@ -1,4 +1,4 @@
-"""The bound by its terms: exact where a Gaussian model is, and in all the bound itself."""
+"""The bound by its terms: exact for an exact Gaussian model, and in sum the bound itself."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_an_exact_model_has_the_entropy_as_its_bound() -> None:
     assert terms.shape == (31,)
     # the standard error of the mean of -log N(x; 0, 1) is 0.005
     assert float(terms.sum()) == pytest.approx(0.5 * math.log(2 * math.pi * math.e), abs=0.02)
-    # KL(q(x_{t-1} | x_t, x_0) || p) with variances v and beta and means apart by a normal of variance beta - v
+    # KL(q(x_{t-1} | x_t, x_0) || p): variances v and beta, and means whose difference is normal with variance beta - v
     variance = schedules.posterior(SCHEDULE.betas, torch.device("cpu")).variance
     expected = 0.5 * torch.log(SCHEDULE.betas / variance)[1:]
     torch.testing.assert_close(terms[1:-1], expected, rtol=0.05, atol=1e-4)

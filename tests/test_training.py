@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type,index,union-attr"
-"""ddpm.train: the tutorial's AdamW, resumable to the bit, honest when it fails, silent in a log."""
+"""ddpm.train: the tutorial's AdamW, resumed bit for bit, weights that stay good after an error, silent in a log."""
 
 import math
 from typing import Any
@@ -21,7 +21,7 @@ RECIPE = Recipe(1e-2, 1e-6, 0, None, None, False, 0, None, None, None, 100)  # t
 
 def diffusion(backend: str = "vectorized", hidden: tuple[int, ...] = (4,)) -> ddpm.Diffusion:
     network = ddpm.GaussianMLP(1, hidden, seed=1).to(oracle.device(backend))
-    timesteps = 250 if backend == "compiled" else 20  # 250: what other tests compile too
+    timesteps = 250 if backend == "compiled" else 20  # 250, which other tests compile too
     return ddpm.Diffusion(network, ddpm.Schedule.constant(timesteps, 0.02), backend=backend)
 
 
@@ -82,7 +82,7 @@ def test_a_loss_that_is_not_finite_stops_it(backend: str) -> None:
 
 
 def on_device(model: ddpm.Diffusion, x0: Tensor, steps: int) -> Tensor:
-    """cuda_graph.train_on_device as it runs without a CUDA device, each step started by hand."""
+    """Run cuda_graph.train_on_device without a CUDA device: each step is started by hand."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=1e-6, fused=True)
     with tqdm(total=steps, disable=True) as bar:
         return train_on_device(model, optimizer, x0, steps, RECIPE, Stop(Interrupts()), bar, capture=lambda step: step)
@@ -118,7 +118,7 @@ def test_on_a_device_the_last_good_weights_are_kept(bad: int, monkeypatch: pytes
 @pytest.mark.parametrize("closed_form", [False, True], ids=["sampled", "closed"])
 @pytest.mark.parametrize("hidden", [(4,), (3, 3)], ids=["fused network", "any network"])
 def test_in_triton(hidden: tuple[int, ...], closed_form: bool) -> None:
-    # on CUDA this is the graph
+    # on CUDA this uses a CUDA graph
     x0, models = oracle.points(5, 1), [diffusion(backend, hidden) for backend in ("vectorized", "triton")]
     devices = (torch.device("cpu"), oracle.device("triton"))
     losses = [
@@ -131,7 +131,7 @@ def test_in_triton(hidden: tuple[int, ...], closed_form: bool) -> None:
 
 
 @pytest.mark.triton
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # Triton's interpreter, of the overflow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # Triton's interpreter warns of the overflow
 def test_in_triton_the_last_good_weights_are_kept() -> None:
     model, x0 = diffusion("triton"), oracle.points(5, 1).to(oracle.device("triton"))
     ddpm.train(model, x0, steps=2, progress=False)
@@ -183,7 +183,7 @@ def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Excep
     assert_same_weights(model, diffusion())
 
 
-# ---- updates that leave what is not finite
+# ---- updates that leave weights that are not finite
 
 
 @pytest.mark.parametrize("backend", ["native", "reference", "vectorized"])
@@ -204,7 +204,7 @@ def test_an_update_to_infinite_weights_is_taken_back(backend: str, before: int, 
 
 @pytest.mark.parametrize(("begin", "bad", "kept"), [(0, 0, 0), (3, 0, 0), (0, 250, 200)])
 def test_on_a_device_finite_weights_are_kept(begin: int, bad: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the start of a chunk of 100."""
+    """They are the weights from the start of a chunk of 100 iterations."""
     model, good, x0 = diffusion("vectorized"), diffusion("vectorized"), oracle.points(50, 1)
     for each, steps in ((model, begin), (good, begin + kept)):
         ddpm.train(each, x0, steps=steps, progress=False)

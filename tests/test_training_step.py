@@ -20,7 +20,7 @@ STEPS, LR, DECAY = 6, 0.02, 0.1
 def trained(
     backend: str, weights: tuple[Tensor, ...], x0: Tensor, dtype: torch.dtype
 ) -> tuple[list[float], list[Tensor]]:
-    """The bounds of some steps; then the weights, and the state of AdamW."""
+    """Return the bounds of some steps, and the weights with the state of AdamW."""
     pair = MLPPair.of_tensors([w.to(dtype).clone().requires_grad_() for w in weights])
     first, second = ([torch.zeros_like(w) for w in pair.tensors] for _ in range(2))
     taken = [torch.zeros((), dtype=torch.float32) for _ in pair.tensors]
@@ -99,7 +99,7 @@ def test_an_interrupt_hides_no_update(monkeypatch: pytest.MonkeyPatch) -> None:
         def run(iteration: int, lr: float) -> float:
             value = steps.run(iteration, lr)
             if iteration == 2:
-                raise KeyboardInterrupt  # as a signal that came during the call
+                raise KeyboardInterrupt  # like a signal that comes during the call
             return value
 
         return Steps(run, steps.updates)

@@ -1,4 +1,4 @@
-"""Transforms of a table's columns: round trips, exact log-Jacobians, constants aside, and nothing beyond the data."""
+"""Transforms of a table's columns: round trips, exact log-Jacobians, constant columns, and nothing beyond the data."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ KINDS = [None, "standard", "power", "quantile"]
 
 
 def table(rows: int = 300) -> Any:
-    """Columns that are normal, skewed, heavy and constant, on very different scales."""
+    """Return columns that are normal, skewed, constant and heavy-tailed, on very different scales."""
     generator = np.random.default_rng(0)
     normal = generator.normal(size=rows)
     return np.stack(
@@ -45,7 +45,7 @@ def test_round_trip(kind: str | None, whiten: bool) -> None:
 def test_log_jacobian(kind: str | None, whiten: bool) -> None:
     x = table()
     transform = TableTransform(kind, whiten).fit(x)
-    # in the middle between two numbers of the data, where no transform has a corner
+    # halfway between two numbers of the data, where no transform has a corner
     middle = np.sort(x, axis=0)
     inner = ((middle[1:] + middle[:-1]) / 2)[5:-5:20]
     step = 1e-7 * x[:, [0, 1, 3]].std(0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kernels.transition_bound import transition_bound
 
-# The last operations of either side round differently; measured: 0.9 at the most, with one element.
+# The last operations of the two sides round differently. Measured: 0.9 at the most, with one element.
 ALLOWANCE = 2.0
 
 # one element; a vector; the rows of a chunk; images; around the blocks of 1024 elements
@@ -18,9 +18,9 @@ SHAPES = [(1,), (1, 1), (2,), (37, 2), (3, 3, 8, 8), (1023,), (1024,), (1025,), 
 
 
 def transition(shape: tuple[int, ...], draw: int = 0, closed_form: bool = False) -> tuple[Tensor, ...]:
-    """x_{t-1}, mean and std, and in closed form the variance of x_{t-1}.
+    """Return x_{t-1}, mean and std, and in closed form the variance of x_{t-1}.
 
-    A std far from 1 on either side, z of some standard deviations, and a variance that is 0 or about that of std.
+    The std may be far below or above 1, x_{t-1} is some std away from the mean, and the variance is 0 or about std^2.
     """
     generator = torch.Generator().manual_seed(draw)
     mean, std, z, spread = (torch.randn(shape, generator=generator) for _ in range(4))
@@ -30,7 +30,7 @@ def transition(shape: tuple[int, ...], draw: int = 0, closed_form: bool = False)
 
 
 def bound(transition: tuple[Tensor, ...], dtype: torch.dtype, backend: str, weight: float = 1.0) -> list[Tensor]:
-    """The bound and its gradients times `weight`."""
+    """Return the bound and its gradients times `weight`."""
     device = oracle.device(backend)
     previous, mean, std, *variance = (x.to(device, dtype).clone() for x in transition)
     leaves = [mean.requires_grad_(), std.requires_grad_()]
@@ -53,12 +53,12 @@ def test_equality(backend: str, shape: tuple[int, ...], closed_form: bool) -> No
 @pytest.mark.parametrize("backend", oracle.FUSED)
 @pytest.mark.parametrize("std", [0.72, 0.9, 1.1, 1.4])
 def test_one_std_everywhere(backend: str, std: float) -> None:
-    """The bound is then its logarithm, small here: an error of that is as large in the sum as in each term."""
+    """The bound then follows from one logarithm, small here, whose error is as large in the sum as in each term."""
     mean = torch.zeros(1029)
     stds = torch.full_like(mean, std)
     found = bound((mean, mean, stds), torch.float32, backend)[0].double()
     exact = math.log(float(stds[0])) + 0.5 * math.log(2 * math.pi)
-    # one unit in the last place of what is returned, and one for the 1029 logarithms and their sum
+    # one unit in the last place of the result, and one for the 1029 logarithms and their sum
     assert abs(float(found) - exact) <= 2 * 2.0**-23 * exact
 
 
@@ -74,7 +74,7 @@ def test_gradient_of_the_reference() -> None:
 
 @pytest.mark.parametrize("backend", oracle.FUSED)
 def test_the_best_gaussian_has_no_gradient(backend: str) -> None:
-    # for z of mean 0 and variance 1 nothing is to be gained, and the bound is the entropy of the Gaussian
+    # if z has mean 0 and variance 1, the Gaussian is the best one, and the bound is its entropy
     z = torch.tensor([-1.0, 1.0]).repeat(50)
     std = torch.full_like(z, 0.25)
     value, d_mean, d_std = bound((z * std + 3, torch.full_like(z, 3), std), torch.float32, backend)
@@ -84,7 +84,7 @@ def test_the_best_gaussian_has_no_gradient(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", oracle.FUSED)
-@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # of Triton's interpreter
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # from Triton's interpreter
 @pytest.mark.parametrize("std", [0.0, -1.0, math.nan])
 def test_a_std_that_is_not_positive_shows(backend: str, std: float) -> None:
     previous, mean, stds = transition((2000,))

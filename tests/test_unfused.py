@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type"
-"""The bound and the samples of networks that no kernel holds: they are called a chunk of time or a step at a time."""
+"""The bound and samples of networks that no kernel holds: the networks are called for a chunk of time or a step."""
 
 import oracle
 import pytest
@@ -13,7 +13,7 @@ SCHEDULE = ddpm.Schedule.linear(steps=37, beta_start=1e-3, beta_end=0.2)
 
 
 class Residual(nn.Module):
-    """A network that is no multilayer perceptron, with a parameter that nothing depends on and a frozen one."""
+    """A network that is not a multilayer perceptron, with an unused and a frozen parameter."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ def model(backend: str, dim: int) -> ddpm.Diffusion:
 
 
 def bound(diffusion: ddpm.Diffusion, x0: Tensor) -> list[Tensor]:
-    """The loss and the gradients of the two parameters that it depends on."""
+    """Return the loss and the gradients of the two parameters that it depends on."""
     device = oracle.device(diffusion.backend)
     loss = diffusion.loss(x0.to(device), seed=3, step=5, first=7)
     network = diffusion.network

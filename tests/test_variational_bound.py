@@ -14,26 +14,26 @@ from kernels.forward_process import reference as forward_reference
 from kernels.networks import MLPPair, Network
 from kernels.variational_bound import reference, variational_bound
 
-# Two units: the last operations of either side round differently. Measured over the grid, on AVX2 and AVX-512: 1.4 at
-# the most, where there are few numbers, and 0.6 where there are many.
+# Two units: the last operations of the two sides round differently. Measured over the grid, on AVX2 and AVX-512: 1.4 at
+# the most in small cases, and 0.6 in large ones.
 ALLOWANCE = 2.0
 
-# What one float32 rounding moves the z of a hidden unit, of magnitude 4. Among millions of them some lie closer to 0,
-# and a gradient jumps by all that such a one passes: an error of 87 units was seen, and 87.7 follows from that one z.
+# How far one float32 rounding moves the z of a hidden unit, of magnitude 4. Among millions of z some lie closer to 0.
+# A gradient jumps by the whole share of such a unit: an error of 87 units was seen, and its z gives 87.7.
 ROUNDING = 5e-7
 
 
 def reference_bound(
     weights: tuple[Tensor, ...], x0: Tensor, betas: Tensor, eps: Tensor, dtype: torch.dtype, kink: float = 0.0
 ) -> list[Tensor]:
-    """The loss and the gradient of every weight, by the reference in `dtype`."""
+    """Return the loss and the gradient of every weight, by the reference in `dtype`."""
     leaves = [w.to(dtype).requires_grad_() for w in weights]
     loss = reference.bound(oracle.network(leaves, kink), x0.to(dtype), betas, eps.to(dtype))
     return [loss.detach(), *torch.autograd.grad(loss, leaves)]
 
 
 def bound(weights: tuple[Tensor, ...], x0: Tensor, betas: Tensor, **options: object) -> list[Tensor]:
-    """The loss and the gradient of every weight, by a backend."""
+    """Return the loss and the gradient of every weight, by a backend."""
     device = oracle.device(options["backend"])
     leaves = tuple(w.to(device).clone().requires_grad_() for w in weights)
     loss = variational_bound(MLPPair.of_tensors(leaves), x0.to(device), betas, **options)
@@ -73,7 +73,7 @@ def assert_equal(
 
 
 def stack(found: Iterable[list[Tensor]]) -> list[Tensor]:
-    """The tensors of several draws as one each."""
+    """Stack each tensor over the draws."""
     return [torch.stack(tensors) for tensors in zip(*found, strict=True)]
 
 
@@ -114,13 +114,13 @@ def test_gradient_of_the_reference(dim: int) -> None:
 
 
 def gaussian_chain(mean: float, std: float, betas: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of x_0 ... x_T for data N(mean, std^2)."""
+    """Return the means and variances of x_0 ... x_T for data N(mean, std^2)."""
     alpha_bar = torch.cat((torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)))
     return alpha_bar.sqrt() * mean, alpha_bar * std**2 + 1 - alpha_bar
 
 
 def best_network(mean: float, std: float, betas: Tensor) -> Network:
-    """The exact p(x_{t-1} | x_t): the product of N(x_{t-1}; its mean and variance) and q(x_t | x_{t-1})."""
+    """Return the network of the exact p(x_{t-1} | x_t), the normalised product of q(x_{t-1}) and q(x_t | x_{t-1})."""
     means, variances = gaussian_chain(mean, std, betas)
 
     def network(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,8 +159,8 @@ def test_perfect_model_reaches_the_entropy(name: str, mean: float, std: float) -
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
 def test_fused_networks_reach_the_entropy(backend: str) -> None:
-    # N(0, 1) stays N(0, 1) under the forward process; the best mean is then sqrt(1 - beta) x, the best std sqrt(beta):
-    # networks of four hidden units can say that, with x = relu(x) - relu(-x)
+    # N(0, 1) stays N(0, 1) under the forward process; the best mean is then sqrt(1 - beta) x, the best std sqrt(beta).
+    # Networks of four hidden units can represent both, with x = relu(x) - relu(-x).
     beta, count = 0.02, 5000
     scale = (1 - beta) ** 0.5
     signs = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
@@ -168,12 +168,12 @@ def test_fused_networks_reach_the_entropy(backend: str) -> None:
     std = (torch.zeros(4, 2), torch.zeros(4), torch.zeros(1, 4), torch.tensor([math.log(math.expm1(beta**0.5))]))
     x0 = noise.normal(count, 1, seed=3, stream=noise.DATA, backend="reference")[0]
     loss, *gradients = bound(mean + std, x0, torch.full((250,), beta), seed=3, backend=backend)
-    # every sample's bound is -log N(x_0; 0, 1): the entropy, with a variance of 1/2
+    # every sample's bound is -log N(x_0; 0, 1): its mean is the entropy, its variance 1/2
     exact = float(-log_normal(x0.double(), 0.0, 1.0).mean())
     assert float(loss) * 251 == pytest.approx(exact, abs=251 * 4e-7)  # the loss is rounded to float32, and about 0.006
     assert abs(exact - 0.5 * math.log(2 * math.pi * math.e)) < 5 * (0.5 / count) ** 0.5
-    # at the optimum no weight can gain: each bias of an output has the gradient sum_t mean z_t / std, here within 5
-    # standard errors
+    # at the optimum every gradient has the mean 0: that of an output's bias is sum_t mean z_t / std, here within 5
+    # standard errors of 0
     assert abs(float(gradients[3])) < 5 / beta**0.5 * (250 / count) ** 0.5 / 251
 
 
@@ -211,7 +211,7 @@ def test_incoming_gradient_scales() -> None:
     incoming = torch.tensor(-3.7)
     loss = variational_bound(MLPPair.of_tensors(weights), x0, betas, backend="vectorized")
     scaled = torch.autograd.grad(loss, weights, grad_outputs=incoming, retain_graph=True)
-    again = torch.autograd.grad(loss, weights, grad_outputs=incoming)  # backward leaves what it saved as it was
+    again = torch.autograd.grad(loss, weights, grad_outputs=incoming)  # backward does not change what it saved
     for p, s, a in zip(plain, scaled, again, strict=True):
         assert torch.equal(s, incoming * p)
         assert torch.equal(s, a)
@@ -232,7 +232,7 @@ def test_no_gradient_where_none_is_wanted() -> None:
 
 @pytest.mark.parametrize("backend", oracle.BACKENDS)
 def test_autocast_changes_nothing(backend: str) -> None:
-    # the matrix products of (5, 7) would run in bfloat16
+    # D = 5 and H = 7 need matrix products, which would run in bfloat16
     x0, betas, weights = oracle.points(100, 5), oracle.betas("constant", 37), oracle.weights(5, 7)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         under = bound(weights, x0, betas, backend=backend)
@@ -240,7 +240,7 @@ def test_autocast_changes_nothing(backend: str) -> None:
 
 
 def test_differentiating_twice_is_refused() -> None:
-    # as in a gradient penalty, whose share of the gradient must not go missing without a word
+    # for example in a gradient penalty, whose part of the gradient must not be lost silently
     weights = leaves()
     loss = variational_bound(
         MLPPair.of_tensors(weights), oracle.points(10, 1), oracle.betas("constant", 5), backend="vectorized"

@@ -39,7 +39,7 @@ def expected() -> ddpm.Diffusion:
 
 
 def check(path: Path, world: int = 2) -> None:
-    """The weights of every rank are those of one process, up to the rounding of a mean of two means."""
+    """Check that the weights of every rank are those of one process, up to the rounding of a mean of two means."""
     whole = dict(expected().named_parameters())
     for rank in range(world):
         found = torch.load(path / f"{rank}.pt")
@@ -88,7 +88,7 @@ def with_lightning(path: Path) -> None:
     from lightning.fabric.strategies import DDPStrategy
 
     class Here(LightningEnvironment):
-        """The processes are there already."""
+        """An environment whose processes run already."""
 
         creates_processes_externally = True
 

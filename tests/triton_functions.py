@@ -1,4 +1,4 @@
-"""Functions of the Triton kernels as kernels of their own, which the project itself never needs."""
+"""Kernels that call single Triton functions of the project, for tests only."""
 
 import triton
 import triton.language as tl
@@ -9,7 +9,7 @@ from kernels.triton.noise import philox
 
 @triton.jit
 def words_kernel(numbers_ptr, words_ptr, SIZE: tl.constexpr):
-    """words [4, SIZE] of numbers [6, SIZE], counters and keys; both int64."""
+    """Compute words [4, SIZE] from numbers [6, SIZE], four words of a counter and two of a key; both int64."""
     at = tl.arange(0, SIZE)
     c0 = tl.load(numbers_ptr + at).to(tl.uint32)
     c1 = tl.load(numbers_ptr + SIZE + at).to(tl.uint32)
@@ -24,6 +24,6 @@ def words_kernel(numbers_ptr, words_ptr, SIZE: tl.constexpr):
 
 @triton.jit
 def sqrt_kernel(x_ptr, BLOCK: tl.constexpr):
-    """The square root of x, in its place."""
+    """Compute the square root of x in place."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(x_ptr + at, sqrt(tl.load(x_ptr + at)))

@@ -1,4 +1,4 @@
-"""Files for the tests of tables, and what is said of bad ones."""
+"""Helpers for the tests of tables: write a file, and return the error for a bad one."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from ddpm import table_files
 
 
 def written(path: Path, text: str) -> Path:
-    """Write a text, and return where it is."""
+    """Write a text to a path, and return the path."""
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def refused(path: Path, *arguments: object) -> str:
-    """Return what the error says, but for the name of the file."""
+    """Check that a file is refused, and return the error without the name of the file."""
     with pytest.raises(ValueError, match=path.name) as raised:
         table_files.read(path, *arguments)  # type: ignore[arg-type]
     said = str(raised.value)

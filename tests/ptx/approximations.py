@@ -1,8 +1,8 @@
 """Instructions that a GPU computes approximately, each as far off as its specification allows.
 
 PTX ISA, section "Floating Point Instructions": the largest relative error is 2^-23 for sqrt.approx and 2^-22.9 for
-rsqrt.approx; ex2.approx and div.full are at most two units in the last place from the correctly rounded result. What a
-real GPU gives lies somewhere between, and may change with the next one.
+rsqrt.approx; ex2.approx and div.full are at most two units in the last place from the correctly rounded result. The
+result of a real GPU lies within these limits and may differ from GPU to GPU.
 """
 
 import os
@@ -14,11 +14,11 @@ from ptx import Array
 
 DIRECTIONS = ("exact", "up", "down", "mixed")
 direction = os.environ.get("PTX_APPROXIMATE", "mixed")  # mixed: up or down, as the bits of the operand decide
-"""To where the approximate instructions err; read at each of them."""
+"""The direction in which approximate instructions err. Each of them reads it when it is executed."""
 
 
 def signs(x: Array) -> Array:
-    """Return -1, 0 or 1 for each operand: which way its result is off, the same on every call, as in hardware."""
+    """Return the direction of the error for each operand, -1, 0 or 1. It is the same on every call, as in hardware."""
     if direction != "mixed":
         return np.full((), {"exact": 0, "up": 1, "down": -1}[direction], "f4")
     mixed = np.ascontiguousarray(x).view("u4") * np.uint32(2654435761)
@@ -27,12 +27,12 @@ def signs(x: Array) -> Array:
 
 
 def flush(x: Array) -> Array:
-    """Return x with subnormals as zeros of their sign (.ftz)."""
+    """Return x with subnormal numbers replaced by zeros of the same sign (.ftz)."""
     return np.where(np.abs(x) < np.finfo("f4").tiny, np.copysign(np.float32(0), x), x).astype("f4")
 
 
 def relative_ftz(function: Callable[[Array], Array], error: float) -> Callable[[Array], Array]:
-    """Return a function that is off by the largest float32 that a relative error allows."""
+    """Return `function` with the largest float32 error that a relative `error` allows."""
 
     def approximate(x: Array) -> Array:
         x = flush(x)
@@ -46,7 +46,7 @@ def relative_ftz(function: Callable[[Array], Array], error: float) -> Callable[[
 
 
 def units(function: Callable[..., Array], number: int) -> Callable[..., Array]:
-    """Return a function that is off by a number of units in the last place, except where its result is special."""
+    """Return `function` with an error of `number` units in the last place, except where its result is special."""
 
     def approximate(*operands: Array) -> Array:
         exact = function(*(x.astype("f8") for x in operands)).astype("f4")

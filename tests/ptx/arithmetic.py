@@ -1,7 +1,7 @@
 """A table of PTX's arithmetic: from opcode to a function of NumPy arrays.
 
-The PTX ISA is the specification. The table has what Triton's kernels use and its relatives, not all of PTX.
-Operations on floats are exactly rounded; the approximate ones are in approximations.py.
+The PTX ISA is the specification. The table has the opcodes that Triton's kernels use and close relatives of them, not
+all of PTX. Operations on floats are exactly rounded. The approximate ones are in approximations.py.
 """
 
 import functools
@@ -21,20 +21,20 @@ BITS = ("b16", "b32", "b64")
 
 @functools.cache
 def dtype(kind: str) -> np.dtype[Any]:
-    """Return NumPy's type for one of PTX's: u32, s64, f32, b16, pred ..."""
+    """Return the NumPy dtype of a PTX type: u32, s64, f32, b16, pred ..."""
     return (
         np.dtype(bool) if kind == "pred" else np.dtype(f"{ {'s': 'i', 'f': 'f'}.get(kind[0], 'u') }{width(kind) // 8}")
     )
 
 
 def width(kind: str) -> int:
-    """Return the bits of a type."""
+    """Return the width of a type in bits."""
     return 1 if kind == "pred" else int(kind[1:])
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A pure instruction: the types of its operands, that of its result, and the function."""
+    """An instruction without side effects: the type of its result, the types of its operands, and its function."""
 
     result: str
     sources: tuple[str, ...]
@@ -45,10 +45,10 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def operation(opcode: str) -> Operation:
-    """Return what an opcode computes.
+    """Return the operation of an opcode.
 
     Raises:
-        UnknownInstruction: it is not in the table.
+        UnknownInstruction: the opcode is not in the table.
     """
     if opcode not in OPERATIONS:
         raise UnknownInstruction(f"the machine does not know {opcode!r}")
@@ -96,12 +96,12 @@ define("prmt.b32", "b32", "b32 b32 b32", integers.permute)
 
 
 def define_float(opcode: str, kind: str, number: int, compute: Callable[..., Array]) -> None:
-    """Define an operation of so many numbers of a type."""
+    """Define an operation on `number` operands of a float type."""
     define(opcode, kind, " ".join([kind] * number), floats.with_one_nan(compute) if kind == "f32" else compute)
 
 
 for kind, fma in (("f32", floats.fma32), ("f64", floats.fma64)):
-    for rounding in ("", ".rn"):  # without a rounding ptxas may make one multiply-add of two operations
+    for rounding in ("", ".rn"):  # without .rn, ptxas may fuse two operations into one multiply-add
         define_float(f"add{rounding}.{kind}", kind, 2, np.add)
         define_float(f"sub{rounding}.{kind}", kind, 2, np.subtract)
         define_float(f"mul{rounding}.{kind}", kind, 2, np.multiply)

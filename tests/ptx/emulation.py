@@ -1,7 +1,7 @@
-"""Makes Triton, in this process, compile for a GPU that is not there and run what it compiles on CPU tensors.
+"""Make Triton compile for a GPU that is not there, and run the compiled kernels on CPU tensors, in this process.
 
 Everything up to the PTX is Triton's own: the front end, the specialisation of arguments, the cache, the launch. Only
-the driver is replaced, and the handle of the compiled kernel, which would load its machine code.
+the driver is replaced, and the initialisation of a compiled kernel, which would load its machine code.
 """
 
 import ctypes
@@ -23,14 +23,14 @@ KNOWN = ("3.6", "3.7")
 """The versions of Triton whose launch this file knows."""
 
 limit = 10**7
-"""After how many instructions a kernel is taken for endless."""
+"""The number of instructions after which a kernel counts as endless."""
 
 transform: Callable[[parser.Kernel], parser.Kernel] = lambda kernel: kernel  # noqa: E731
-"""Changes a kernel before it runs: into itself, or into a mutant."""
+"""A function that may change a kernel before it runs: by default it does not; ptx.mutants makes mutants with it."""
 
 
 class Driver:
-    """The driver of a GPU of a compute capability, as far as a launch asks it."""
+    """The driver of a GPU with a compute capability: only the methods that a launch calls."""
 
     def __init__(self, capability: int) -> None:
         self.capability = capability
@@ -49,7 +49,7 @@ class Driver:
 
 
 def start(capability: int) -> None:
-    """Emulate a GPU of a compute capability (90 is sm_90) from now on.
+    """Emulate a GPU with a compute capability (90 is sm_90) from now on.
 
     Raises:
         RuntimeError: this version of Triton is not one of KNOWN.
@@ -79,12 +79,12 @@ def _launch(
     leave: Any,
     *values: Any,
 ) -> None:
-    """Run a compiled kernel, in the place of Triton's launcher."""
+    """Run a compiled kernel, instead of Triton's launcher."""
     kernel = transform(_parsed(compiled.asm["ptx"]))
     tensors = memory.Tensors()
     kinds = compiled.src.signature.values()
     arguments = [_bits(value, kind, tensors) for kind, value in zip(kinds, values, strict=True) if kind != "constexpr"]
-    # after them Triton passes scratch memory, which no kernel here takes: a use of address 0 is an error
+    # Triton then passes scratch memory, which no kernel here uses: its address is 0, where an access is an error
     arguments += [0] * (len(kernel.parameters) - len(arguments))
     Machine(kernel, (x, y, z), arguments, tensors, compiled.metadata.shared, limit).run()
 

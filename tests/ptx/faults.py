@@ -6,12 +6,12 @@ class UnknownInstruction(NotImplementedError):
 
 
 class Undefined(RuntimeError):
-    """A kernel does what a GPU leaves undefined: it may work, today, on this GPU."""
+    """A kernel does something that PTX leaves undefined. It may still work on some GPU."""
 
 
 class Race(Undefined):
-    """Two threads touch a word, one of them writes, and nothing orders the two."""
+    """Two threads access a word, at least one of them writes, and nothing orders the two accesses."""
 
 
 class Diverged(Undefined):
-    """A branch that threads of a warp take and others do not."""
+    """A branch that some threads of a program take and others do not."""

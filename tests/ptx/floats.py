@@ -1,4 +1,4 @@
-"""Floating-point instructions of PTX that NumPy has not as they are: rounded once, and exact about zeros and NaN."""
+"""Floating-point instructions of PTX that NumPy lacks: rounded once, with PTX's rules for zeros and NaN."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ from ptx import Array
 
 @contextlib.contextmanager
 def ieee_754() -> Iterator[None]:
-    """NumPy without warnings, and with subnormal numbers: libraries exist that turn them off where they are loaded."""
+    """Turn NumPy's warnings off and subnormal numbers on. Some libraries turn these off when they are loaded."""
     flushed = math.ldexp(1.0, -1074) * math.ldexp(1.0, 0) == 0
     torch.set_flush_denormal(False)
     try:
@@ -28,17 +28,17 @@ def ieee_754() -> Iterator[None]:
 def fma32(a: Array, b: Array, c: Array) -> Array:
     """Return a b + c, rounded once.
 
-    The product is exact in float64. The sum is rounded to odd there: an inexact one gets an odd last bit, which keeps
-    what the rounding to float32 needs to know.
+    The product is exact in float64. The sum is rounded to odd in float64: if it is inexact, its last bit becomes odd.
+    The rounding to float32 is then correct.
     """
     product, addend = a.astype("f8") * b.astype("f8"), c.astype("f8")
     total = product + addend
     bits = total.view("i8")
     halfway = (bits & 0x1FFFFFFF) == 0x10000000
-    subnormal = (np.abs(total) < 2.0**-125) & (total != 0)  # there halfway is elsewhere
+    subnormal = (np.abs(total) < 2.0**-125) & (total != 0)  # float32 rounds these at other bits
     if (halfway | subnormal).any():
         back = total - product
-        rest = (product - (total - back)) + (addend - back)  # of the sum, exactly (Knuth)
+        rest = (product - (total - back)) + (addend - back)  # the exact error of the sum (Knuth)
         inexact = (rest != 0) & np.isfinite(rest) & ((bits & 1) == 0)
         total = (bits + np.where(inexact, np.where((rest > 0) == (total > 0), 1, -1), 0)).view("f8")
     return total.astype("f4")
@@ -50,7 +50,7 @@ _fma64 = np.frompyfunc(_libm.fma, 3, 1)
 
 
 def fma64(a: Array, b: Array, c: Array) -> Array:
-    """Return a b + c, rounded once, number by number."""
+    """Return a b + c, rounded once, one number at a time."""
     return np.asarray(_fma64(a, b, c)).astype("f8")
 
 
@@ -58,7 +58,7 @@ NAN = np.uint32(0x7FFFFFFF).view("f4")
 
 
 def with_one_nan(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Return `function` with the NaN that a GPU's float32 operations give, whatever the operands' were."""
+    """Return `function` with the one NaN that float32 operations of a GPU give, whatever NaN the operands have."""
 
     def operation(*operands: Array) -> Array:
         result = function(*operands)
@@ -69,22 +69,22 @@ def with_one_nan(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def smaller(a: Array, b: Array) -> Array:
-    """Return the lesser number: that which is not NaN, and of zeros -0."""
+    """Return the smaller number. If one operand is NaN, return the other. -0 is smaller than +0."""
     return -larger(-a, -b)
 
 
 def larger(a: Array, b: Array) -> Array:
-    """Return the greater number: that which is not NaN, and of zeros +0."""
+    """Return the larger number. If one operand is NaN, return the other. +0 is larger than -0."""
     return np.where((a == 0) & (b == 0), a + b, np.fmax(a, b))  # -0 + 0 = 0
 
 
 def nan_if_any(function: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    """Return `function` with NaN where either operand is."""
+    """Return `function` with a result of NaN where either operand is NaN."""
     return lambda a, b: np.where(np.isnan(a) | np.isnan(b), NAN, function(a, b))
 
 
 def to_integer(to: np.dtype[Any]) -> Callable[[Array], Array]:
-    """Return the conversion from float, towards zero: what is beyond the range to its end, NaN as the manual says."""
+    """Return the conversion from float: round towards zero, clamp to the range, convert NaN as the manual says."""
     limits, bits = np.iinfo(to), 8 * to.itemsize
 
     def convert(a: Array) -> Array:

@@ -1,6 +1,6 @@
-"""Instructions that are more than arithmetic: memory, and what the threads of a warp or a program do together.
+"""Instructions beyond arithmetic: memory accesses, and operations of a warp or a program as a whole.
 
-Each takes the machine, the operands, which threads are active (None: all), and the modifiers of its opcode.
+Each function takes the machine, the operands, which threads are active (None: all), and the modifiers of its opcode.
 """
 
 import functools
@@ -27,14 +27,14 @@ Operands = Sequence[Operand]
 
 
 def parameter(machine: "Machine", operands: Operands, active: Array | None, kind: str) -> None:
-    """ld.param: an argument of the launch."""
+    """ld.param: read an argument of the launch."""
     to, address = operands
     assert isinstance(address, Address)
     machine.registers.write(to, machine.parameters[address.base.name].view(dtype(kind)), active)
 
 
 def move(machine: "Machine", operands: Operands, active: Array | None, kind: str) -> None:
-    """mov: a register, or its parts as a vector, on either side."""
+    """mov: copy a register. Either side may be a vector of its parts."""
     registers, (to, source) = machine.registers, operands
     if isinstance(to, tuple):
         value = np.ascontiguousarray(registers.read(source, kind))
@@ -54,7 +54,7 @@ def move(machine: "Machine", operands: Operands, active: Array | None, kind: str
 
 @dataclass(frozen=True)
 class Access:
-    """The accesses of an instruction: the first word of each, its thread, and where that is among all threads."""
+    """The accesses of one instruction: the first word and thread of each, and a mask of the threads that make one."""
 
     memory: Shared | Global
     word: Array
@@ -74,7 +74,7 @@ def access(machine: "Machine", operand: Operand, active: Array | None, space: st
 
 
 def address_of(machine: "Machine", operand: Operand) -> Array:
-    """Return the bytes of an address."""
+    """Return the address, in bytes."""
     assert isinstance(operand, Address)
     base = machine.registers.bits.get(operand.base.name)
     wide = isinstance(operand.base, Name) or base is None or base.dtype.itemsize == 8
@@ -82,7 +82,7 @@ def address_of(machine: "Machine", operand: Operand) -> Array:
 
 
 def elements(operand: Operand, vector: str | None) -> tuple[Operand, ...]:
-    """Return the registers of a vector, or the only one."""
+    """Return the registers of a vector, or the single register."""
     found = operand if isinstance(operand, tuple) else (operand,)
     if len(found) != int((vector or "v1")[1:]):
         raise UnknownInstruction(f"{vector} of {len(found)} operands")
@@ -115,9 +115,9 @@ def store(
 
 
 def matrices(machine: "Machine", operands: Operands, active: Array | None, name: str, number: str) -> None:
-    """ldmatrix and stmatrix: rows of 8 x 8 matrices of 16 bits.
+    """ldmatrix and stmatrix: load or store 8 x 8 matrices with elements of 16 bits.
 
-    Lane 8 i + row has the address of a row of matrix i; lane 4 row + word has a word of it.
+    Lane 8 i + row has the address of a row of matrix i. Lane 4 row + word has a word of the row.
     """
     if active is not None:
         raise UnknownInstruction(f"{name} with a guard")
@@ -146,7 +146,7 @@ def matrices(machine: "Machine", operands: Operands, active: Array | None, name:
 
 
 def shuffle(machine: "Machine", operands: Operands, active: Array | None, how: str) -> None:
-    """shfl.sync: a value of another lane of the warp, of the thread's own where that lane is out of reach."""
+    """shfl.sync: read the value of another lane of the warp, or the thread's own if that lane is out of range."""
     registers = machine.registers
     source = machine.everywhere(registers.read(operands[1], "b32"))
     unwritten, registers.suspect = registers.suspect, None
@@ -173,7 +173,7 @@ def _whole_warps(machine: "Machine", active: Array) -> bool:
 
 
 def barrier(machine: "Machine", operands: Operands, active: Array | None, scope: str) -> None:
-    """bar.sync 0 of whole programs, bar.warp.sync of whole warps."""
+    """bar.sync 0 for whole programs, bar.warp.sync for whole warps."""
     everyone = (Immediate(0),) if scope == "" else (Immediate(-1), Immediate(0xFFFFFFFF))
     if active is not None or operands[0] not in everyone or len(operands) > 1:
         raise UnknownInstruction("a barrier of a part of the threads")
@@ -193,7 +193,7 @@ TABLE: dict[str, Callable[..., None]] = {
 
 @functools.cache
 def find(opcode: str) -> tuple[Callable[..., None], tuple[str | None, ...]] | None:
-    """Return what executes an opcode, and the modifiers that it takes; None where it is arithmetic."""
+    """Return the function that executes an opcode, and its modifiers. Return None if the opcode is arithmetic."""
     for pattern, execute in TABLE.items():
         if found := re.fullmatch(pattern, opcode):
             return execute, found.groups()

@@ -1,4 +1,4 @@
-"""Integer instructions of PTX that NumPy has not as they are."""
+"""Integer instructions of PTX that NumPy lacks."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from ptx.faults import Undefined
 
 
 def shift(function: Callable[[Array, Array], Array], a: Array, by: Array) -> Array:
-    """Shift by any amount: beyond the width all bits are gone, or all are the sign."""
+    """Shift by any amount. A shift by the width or more leaves no bits or, of a signed type, only the sign."""
     bits = a.dtype.itemsize * 8
     shifted = function(a, np.minimum(by, bits - 1).astype(a.dtype))
     gone = function(shifted, a.dtype.type(1)) if a.dtype.kind == "i" else a.dtype.type(0)
@@ -17,7 +17,7 @@ def shift(function: Callable[[Array, Array], Array], a: Array, by: Array) -> Arr
 
 
 def divide(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return quotient, rounded towards zero, and remainder."""
+    """Return the quotient, rounded towards zero, and the remainder."""
     if (b == 0).any():
         raise Undefined("an integer is divided by zero")
     away = (a < 0) != (b < 0)
@@ -27,7 +27,7 @@ def divide(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def high(a: Array, b: Array) -> Array:
-    """Return the upper 32 bits of a product of 32-bit integers."""
+    """Return the upper 32 bits of the product of two 32-bit integers."""
     product = widen(a) * widen(b)
     return (product >> product.dtype.type(32)).astype(a.dtype)
 
@@ -37,7 +37,7 @@ def widen(a: Array) -> Array:
 
 
 def bit_field(a: Array, position: Array, length: Array) -> Array:
-    """Return `length` bits of a from `position` on; above them zeros or, signed, the last bit that was taken."""
+    """Return `length` bits of a from `position` on, extended by zeros or, if signed, by the highest of these bits."""
     word, position, length = a.view("u4"), position & np.uint32(255), length & np.uint32(255)
     taken = np.clip(32 - position.astype("i8"), 0, length).astype("u4")
     mask = ~shift(np.left_shift, np.array(0xFFFFFFFF, "u4"), taken)
@@ -50,7 +50,7 @@ def bit_field(a: Array, position: Array, length: Array) -> Array:
 
 
 def permute(a: Array, b: Array, selection: Array) -> Array:
-    """Return four bytes of b:a, each named by four bits, of which the highest asks for the byte's sign instead."""
+    """Return four bytes of b:a. Four bits select each; the highest of them asks for the byte's sign instead."""
     both, selection = a.astype("u8") | b.astype("u8") << np.uint64(32), selection.astype("u8")
     result = np.zeros_like(both)
     for i in range(0, 32, 8):

@@ -1,7 +1,7 @@
 """One launch of a kernel: all programs and all their threads at once, as NumPy arrays.
 
-The threads of a program go through the code together; programs part where a branch does not go the same way for all of
-them, and each part runs to the end by itself.
+The threads of a program execute the code together. Where a branch goes different ways for different programs, the
+programs are split, and each part runs to the end by itself.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ class Machine:
     """A launch.
 
     Args:
-        kernel: what runs.
-        grid: programs in each of up to three dimensions.
+        kernel: the kernel to run.
+        grid: the number of programs in each of up to three dimensions.
         arguments: the bits of each parameter, in order.
-        tensors: what the pointers among them point to.
-        shared: bytes of shared memory of a program.
-        limit: after how many instructions a kernel is taken for endless.
+        tensors: the tensors that pointers among the arguments point to.
+        shared: bytes of shared memory of each program.
+        limit: the number of instructions after which the kernel counts as endless.
     """
 
     def __init__(
@@ -55,8 +55,9 @@ class Machine:
         """Run all programs to their end, and only then change the tensors.
 
         Raises:
-            UnknownInstruction: an instruction that the machine does not know.
-            Undefined: the kernel does what PTX leaves undefined. Either names the instruction and its line.
+            UnknownInstruction: the machine does not know an instruction.
+            Undefined: the kernel does something that PTX leaves undefined. A note on either error names the instruction
+                and its line.
         """
         code = self.kernel.code
         with floats.ieee_754():
@@ -106,7 +107,7 @@ class Machine:
         return {name: np.array(value, "u4", ndmin=2) for name, value in values.items()}
 
     def _execute(self, step: Instruction) -> Array | None:
-        """Execute an instruction; return which programs take a branch, and None where it is none."""
+        """Execute an instruction. Return which programs take the branch, or None if it is not a branch."""
         self.executed += 1
         if self.executed > self.limit:
             raise Undefined(f"{self.kernel.name} has not ended after {self.limit} instructions")
@@ -129,7 +130,7 @@ class Machine:
         to, *sources = step.operands
         if len(sources) != len(operation.sources):
             raise UnknownInstruction(f"{step.opcode} takes {len(operation.sources)} operands; got {len(sources)}")
-        chopped = step.opcode.startswith("cvt.")  # which takes a wider register, and no more of it than its type says
+        chopped = step.opcode.startswith("cvt.")  # it may read a wider register, of which it uses the low bits
         values = [
             self.registers.read(source, kind, chopped) for source, kind in zip(sources, operation.sources, strict=True)
         ]
@@ -146,5 +147,5 @@ class Machine:
         return active[:, 0]
 
     def everywhere(self, value: Array) -> Array:
-        """Return a value for each thread of the programs that run now."""
+        """Return a value for each thread of the running programs."""
         return np.broadcast_to(value, (len(self.programs), self.kernel.threads))

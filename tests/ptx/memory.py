@@ -1,4 +1,4 @@
-"""The memory of a launch: tensors and shared memory, and who touched which word last."""
+"""The memory of a launch: tensors and shared memory, and which thread touched each word last."""
 
 import numpy as np
 from torch import Tensor, UntypedStorage
@@ -11,10 +11,10 @@ LANES = 32  # threads of a warp
 
 
 class Threads:
-    """The threads of a launch, and how often each program and each warp has been at a barrier.
+    """The threads of a launch, and how many barriers each program and each warp has passed.
 
-    A thread is a number, program * threads + thread. Two touch a word in a known order if one is the same as the other,
-    or if a barrier of their warp, or of their program, lies between; nothing orders two programs.
+    A thread is a number, program * threads + thread. Two accesses of a word are ordered if one thread makes both, or if
+    a barrier of their common warp or program lies between them. Nothing orders two programs.
     """
 
     def __init__(self, programs: int, threads: int) -> None:
@@ -29,14 +29,14 @@ class Threads:
         return thread // self.threads * self.warps + thread % self.threads // LANES
 
     def barrier(self, programs: Array, whole_program: bool) -> None:
-        """All warps of `programs` are at a barrier, of a whole program or each of its own."""
+        """Count a barrier for all warps of `programs`: one of the whole program, or one of each warp alone."""
         if whole_program:
             self.of_program[programs] += 1
         self.of_warp.reshape(-1, self.warps)[programs] += 1
 
 
 class Touched:
-    """For every word the thread that touched it last, and how many barriers it had seen."""
+    """The thread that touched each word last, and how many barriers it had passed."""
 
     def __init__(self, size: int, threads: Threads) -> None:
         self.threads = threads
@@ -45,7 +45,7 @@ class Touched:
         self.at_program, self.at_warp = np.zeros(size, "i8"), np.zeros(size, "i8")
 
     def check(self, word: Array, thread: Array, said: str) -> None:
-        """Raise Race unless every thread comes in a known order after the one that touched its word last."""
+        """Raise Race unless the last access of every word is ordered before that of the new thread."""
         last = self.thread[word]
         if ((last == NOBODY) | (last == thread) & (self.warp[word] != SEVERAL) & (self.program[word] != SEVERAL)).all():
             return
@@ -58,13 +58,11 @@ class Touched:
         race = (last != NOBODY) & ((self.program[word] != program) | unordered)
         if race.any():
             other, one = self.program[word][race][0], program[race][0]
-            whose = (
-                f"program {one} does what another did" if other != one else f"within program {one}, without a barrier"
-            )
+            whose = f"program {one} and another program" if other != one else f"within program {one}, without a barrier"
             raise Race(f"{said}: {whose}")
 
     def touch(self, word: Array, thread: Array) -> None:
-        """Note the threads; where several touch a word and no barrier divides them, that there are several."""
+        """Record the threads, or SEVERAL if several touch a word without a barrier between them."""
         program, warp = self.threads.program(thread), self.threads.warp(thread)
         at_program, at_warp = self.threads.of_program[program], self.threads.of_warp[warp]
         now = self.at_program[word] == at_program
@@ -76,13 +74,13 @@ class Touched:
             before = known[word]
             merged = np.where((before == NOBODY) | (before == new) | ~np.asarray(current), new, SEVERAL)
             known[word] = merged
-            several = known[word] != merged  # of the threads that are here together
+            several = known[word] != merged  # threads of this same call
             known[word[several]] = SEVERAL
         self.at_program[word], self.at_warp[word] = at_program, at_warp
 
 
 class Words:
-    """Words of 32 bits that threads load and store, and who may."""
+    """Words of 32 bits that threads load and store, with a check of who may."""
 
     def __init__(self, words: Array, written: Array, threads: Threads) -> None:
         self.words, self.written = words, written
@@ -90,7 +88,7 @@ class Words:
 
     def load(self, word: Array, thread: Array) -> Array:
         if not self.written[word].all():
-            raise Undefined("a word is read that was never written")
+            raise Undefined("a word is read but was never written")
         self.writers.check(word, thread, "a word is read that another thread has written")
         self.readers.touch(word, thread)
         return self.words[word]
@@ -107,7 +105,7 @@ class Words:
 
 
 class Shared(Words):
-    """Shared memory, `size` bytes for each program, at addresses from 0 on. It begins without values."""
+    """Shared memory, `size` bytes for each program, at addresses from 0 on. At first no word is written."""
 
     def __init__(self, programs: int, size: int, threads: Threads) -> None:
         self.size = size
@@ -127,12 +125,12 @@ class Shared(Words):
 
 
 class Global(Words):
-    """The memory of tensors. Each storage has SPACE bytes of addresses, so that what runs over its end finds nothing.
+    """The memory of tensors. Each storage has SPACE bytes of addresses, so that no other tensor begins near its end.
 
     Args:
         exists: which words belong to a tensor.
         first: the first word of each storage, and the end of the last.
-        begin: the first address of each storage, within its own.
+        begin: the offset of each storage within its SPACE.
     """
 
     BASE, SPACE = 0x7F0000000000, 1 << 36
@@ -164,7 +162,7 @@ def _check_alignment(address: Array, size: int) -> None:
 
 
 class Tensors:
-    """The tensors of a launch and their addresses: views of one storage share it, and alignment is kept."""
+    """The tensors of a launch and their addresses. Views of one storage share it, and pointers keep their alignment."""
 
     ALIGNMENT = 256
 
@@ -173,10 +171,10 @@ class Tensors:
         self.tensors: dict[int, tuple[int, Tensor]] = {}  # by address: which storage, and the longest tensor there
 
     def add(self, tensor: Tensor) -> int:
-        """Return the address that a tensor gets.
+        """Add a tensor, and return its address.
 
         Raises:
-            TypeError: it is not contiguous, its elements have less than 4 bytes, or two storages have its memory.
+            TypeError: it is not contiguous, its elements have less than 4 bytes, or two storages share its memory.
         """
         if not tensor.is_contiguous() or tensor.element_size() < 4:
             raise TypeError(
@@ -195,12 +193,12 @@ class Tensors:
             if known.data_ptr() == begin and known.nbytes() == end - begin:
                 return number
             if known.data_ptr() < end and begin < known.data_ptr() + known.nbytes():
-                raise TypeError("two tensors have one memory and a storage each, as from numpy")
+                raise TypeError("two tensors share memory but not their storage, as tensors from numpy may")
         self.storages.append(storage)
         return len(self.storages) - 1
 
     def _begin(self, number: int) -> int:
-        """Return at which of its addresses [bytes] a storage begins: as its pointer is aligned."""
+        """Return the offset [bytes] at which a storage begins, so that its pointer keeps its alignment."""
         return self.storages[number].data_ptr() % self.ALIGNMENT
 
     def open(self, threads: Threads) -> Global:
@@ -214,7 +212,7 @@ class Tensors:
         return Global(words, exists, self.first, begin, threads)
 
     def close(self, memory: Global) -> None:
-        """Put what was written back into the tensors."""
+        """Copy the written words back into the tensors."""
         for part, tensor in self._parts():
             written = memory.writers.thread[part] != NOBODY
             _as_words(tensor)[written] = memory.words[part][written]

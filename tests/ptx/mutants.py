@@ -1,9 +1,9 @@
-"""Which wrong instructions the tests would notice: kernels with one instruction changed, and what the tests say.
+"""Which wrong instructions the tests notice: change one instruction of a kernel, and run its tests.
 
     EMULATE=90 PYTHONPATH=tests python -m ptx.mutants                      every kernel, some instructions of each
     EMULATE=90 PYTHONPATH=tests python -m ptx.mutants noise --every 1      one kernel, every instruction
 
-A mutant that no test notices is printed. docs/ptx.md explains those that are left.
+Mutants that no test notices are printed. docs/ptx.md explains them.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SWAPPED = {
 
 
 def mutants(kernel: Kernel, at: int) -> Iterator[tuple[str, Instruction | None]]:
-    """Yield what an instruction is changed to, each with a word for it; None takes it away."""
+    """Yield the changed forms of an instruction, each with a description. None removes the instruction."""
     step = kernel.code[at]
     if step.opcode.startswith("ld.param") or step.opcode in ("ret", "bra.uni"):
         return
@@ -58,10 +58,10 @@ def mutants(kernel: Kernel, at: int) -> Iterator[tuple[str, Instruction | None]]
 
 
 def other(kernel: Kernel, at: int, operand: Operand) -> Operand | None:
-    """Return a wrong operand: the next number, the next word of memory, the last register of the kind."""
+    """Return a wrong operand: a nearby number, the next word of memory, or the last register of the same kind."""
     if isinstance(operand, Immediate):
         if kernel.code[at].opcode.endswith(".f32"):
-            changed = operand.value ^ (1 << 12) if operand.value else 0x3F800000  # of 0 it makes 1
+            changed = operand.value ^ (1 << 12) if operand.value else 0x3F800000  # 0 becomes 1
             return dataclasses.replace(operand, value=changed)
         return dataclasses.replace(operand, value=operand.value ^ 1)
     if isinstance(operand, Address):
@@ -92,13 +92,13 @@ Check = Callable[[], None]
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A kernel by the name of its function, and some of its tests, the quickest first."""
+    """The name of a kernel's function, and some tests of the kernel, the fastest first."""
 
     kernel: str
     tests: Sequence[Check]
 
     def find(self) -> Kernel:
-        """Return the kernel; of several specialisations the longest."""
+        """Return the kernel. If it has several specialisations, return the longest."""
         launched: list[Kernel] = []
 
         def note(kernel: Kernel) -> Kernel:
@@ -148,7 +148,7 @@ def subjects() -> dict[str, Subject]:
     mean = [functools.partial(bound.test_adds_up_all_programs, programs) for programs in (3, 1024, 2500)]
     samples = [
         functools.partial(same_bits.test_reverse_process, 1, 4, steps, shift)
-        for steps, shift in ((16, 5.0), (15, 0.0), (13, -13.8))  # all of the last group's normals, three and one
+        for steps, shift in ((16, 5.0), (15, 0.0), (13, -13.8))  # the last group has all four normals, three and one
     ]
     samples_wide = [
         functools.partial(test_reverse_process.assert_equal, "triton", 8, 16, 9, 5, shift) for shift in (1.0, -13.8)
@@ -168,7 +168,7 @@ def subjects() -> dict[str, Subject]:
 
 
 def verdict(tests: Sequence[Check], kernel: Kernel, at: int, step: Instruction | None) -> str:
-    """Return what becomes of a mutant: the machine stops (fault), a test fails (wrong), or neither (survived)."""
+    """Test a mutant. Return "fault" if the machine stops, "wrong" if a test fails, and "survived" otherwise."""
     code = kernel.code[:at] + ((step,) if step else ()) + kernel.code[at + 1 :]
     labels = {name: where - (step is None and where > at) for name, where in kernel.labels.items()}
     mutant = dataclasses.replace(kernel, code=code, labels=labels)
@@ -186,10 +186,10 @@ def verdict(tests: Sequence[Check], kernel: Kernel, at: int, step: Instruction |
 def main(arguments: list[str]) -> None:
     known = subjects()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kernel", nargs="*", help=f"of {', '.join(known)} (default: all)")
-    parser.add_argument("--every", type=int, default=5, help="look at one instruction of so many (default: 5)")
+    parser.add_argument("kernel", nargs="*", help=f"one or more of {', '.join(known)} (default: all)")
+    parser.add_argument("--every", type=int, default=5, help="change every EVERY-th instruction only (default: 5)")
     options = parser.parse_args(arguments)
-    torch.use_deterministic_algorithms(True)  # new tensors are NaN, or they would hold what the last mutant found
+    torch.use_deterministic_algorithms(True)  # new tensors are NaN, not the results of the last mutant
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch, "warps", lambda device: 3)  # as in the tests
         patch.setattr(emulation, "limit", 10**5)
@@ -198,7 +198,7 @@ def main(arguments: list[str]) -> None:
 
 
 def report(name: str, subject: Subject, every: int) -> None:
-    """Print the mutants of a kernel that survive, and how many there were."""
+    """Print the mutants of a kernel that survive, and the number of each verdict."""
     found: collections.Counter[str] = collections.Counter()
     start, kernel = time.monotonic(), subject.find()
     for at in range(0, len(kernel.code), every):

@@ -1,4 +1,4 @@
-"""PTX as text -> a kernel as a list of instructions. Reads what Triton writes: one kernel a file."""
+"""Parse PTX text into a kernel, a list of instructions. The parser reads what Triton writes: one kernel per file."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ class Register:
 
 @dataclass(frozen=True)
 class Immediate:
-    """A number: an integer, or the bits of a float, which say how many they are (32 or 64)."""
+    """A number: an integer, or the bits of a float and their number (32 or 64)."""
 
     value: int
     float_bits: int | None = None
@@ -42,11 +42,11 @@ Operand = Register | Immediate | Name | Address | tuple["Operand", ...]
 
 @dataclass(frozen=True)
 class Instruction:
-    """An instruction; with a guard, of the threads whose predicate is `wanted`.
+    """An instruction. If it has a guard, only threads whose predicate equals `wanted` execute it.
 
     Attributes:
         opcode: with all its modifiers, as in fma.rn.f32.
-        line: where it stands in the text, from 1.
+        line: its line in the text, from 1.
     """
 
     opcode: str
@@ -66,7 +66,7 @@ class Kernel:
 
     Attributes:
         parameters: name -> type.
-        threads: of a program.
+        threads: the number of threads of a program.
         labels: name -> index of the next instruction.
     """
 
@@ -81,8 +81,8 @@ def parse(text: str) -> Kernel:
     """Return the only kernel of a PTX file.
 
     Raises:
-        ValueError: there is none, or more than one.
-        UnknownInstruction: a statement is none that the parser can read.
+        ValueError: there is no kernel or more than one, or it does not say how many threads it has.
+        UnknownInstruction: the parser cannot read a statement.
     """
     text = re.sub(r"//[^\n]*|/\*.*?\*/", lambda comment: "\n" * comment[0].count("\n"), text, flags=re.S)
     heads = list(re.finditer(r"\.entry\s+(\w+)\s*\((.*?)\)(.*?)\{", text, re.S))
@@ -99,7 +99,7 @@ def parse(text: str) -> Kernel:
     labels: dict[str, int] = {}
     for line, label, statement in _statements(text, head.end()):
         if label in labels:
-            raise UnknownInstruction(f"line {line}: label {label} is there twice")
+            raise UnknownInstruction(f"line {line}: label {label} is defined twice")
         if label:
             labels[label] = len(code)
         elif statement:
@@ -108,7 +108,7 @@ def parse(text: str) -> Kernel:
 
 
 def _parameter(text: str) -> tuple[str, str]:
-    """Return name and type of a parameter."""
+    """Return the name and the type of a parameter."""
     found = re.fullmatch(r"\.param\s+\.([busf]\d+)(?:\s+\.ptr[\s.\w]*?)?\s+(\w+)", text)
     if found is None:
         raise UnknownInstruction(f"a parameter that the machine does not know: {text}")
@@ -132,12 +132,12 @@ def _statements(text: str, begin: int) -> Iterator[tuple[int, str | None, str | 
         at = found.end()
         if depth > 1 and statement and statement.startswith(".reg"):
             raise UnknownInstruction(f"line {line}: registers of a scope within the kernel")
-        if label or (statement and statement[0] != "."):  # directives declare registers and lines of the source
+        if label or (statement and statement[0] != "."):  # directives declare registers and source lines
             yield line, label, statement
 
 
 def instruction(text: str, line: int = 0) -> Instruction:
-    """Return one instruction, without its semicolon."""
+    """Parse one instruction, given without its semicolon."""
     found = re.fullmatch(r"(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*)", text, re.S)
     if found is None:
         raise UnknownInstruction(f"line {line}: {text}")
@@ -154,7 +154,7 @@ _REGISTER, _NAME = r"%[\w$]+(?:\.[xyz])?|_", r"[A-Za-z_$][\w$]*"
 
 
 def _operand(text: str) -> Operand:
-    """Return an operand; raise ValueError where it is none."""
+    """Parse an operand. Raise ValueError if the text is not one."""
     if text.startswith("{") and text.endswith("}"):
         return tuple(_operand(part.strip()) for part in text[1:-1].split(","))
     if found := re.fullmatch(rf"\[\s*(?:({_REGISTER})|({_NAME}))\s*(?:\+\s*(-?\w+)\s*)?\]", text):
@@ -167,4 +167,4 @@ def _operand(text: str) -> Operand:
         return Register(text)
     if re.fullmatch(_NAME, text):
         return Name(text)
-    raise ValueError(f"no operand: {text!r}")
+    raise ValueError(f"not an operand: {text!r}")

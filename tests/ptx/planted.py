@@ -1,4 +1,4 @@
-"""Triton kernels with a fault in each, for test_emulation."""
+"""Triton kernels with one fault each, for test_emulation."""
 
 import triton
 import triton.language as tl
@@ -6,7 +6,7 @@ import triton.language as tl
 
 @triton.jit
 def copy(x_ptr, out_ptr, size, BLOCK: tl.constexpr):
-    """As it should be."""
+    """Copy x, without a fault."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < size), mask=at < size)
 
@@ -38,7 +38,7 @@ def reads_what_its_neighbour_writes(x_ptr, out_ptr, size, BLOCK: tl.constexpr):
 
 @triton.jit
 def reads_without_a_barrier(x_ptr, out_ptr, size, BLOCK: tl.constexpr):
-    """Lanes write, and others read it back through memory."""
+    """Let each lane read a word that another lane has written, without a barrier."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < size), mask=at < size)
     tl.store(out_ptr + at, tl.load(out_ptr + (at ^ 1), mask=at < size), mask=at < size)

@@ -1,4 +1,4 @@
-"""The registers of the programs that run now, and which threads have never written them."""
+"""The registers of the running programs, and which threads have never written them."""
 
 import functools
 from collections.abc import Mapping
@@ -13,12 +13,14 @@ from ptx.parser import Immediate, Name, Operand, Register
 
 
 class Registers:
-    """By name, as bits: an array of unsigned integers or booleans that broadcasts to [programs, threads].
+    """Registers by name. Each has its bits in an array of unsigned integers or booleans.
+
+    All arrays broadcast to [programs, threads].
 
     Attributes:
-        fixed: the special registers, that nothing writes.
-        suspect: which threads depend, in what this instruction has read, on a register that they never wrote; None
-            where none does.
+        fixed: the special registers, which nothing writes.
+        suspect: the threads for which a value that this instruction has read depends on a register they never wrote;
+            None if there are none.
     """
 
     def __init__(self, fixed: Mapping[str, Array]) -> None:
@@ -28,7 +30,7 @@ class Registers:
         self.suspect: Array | None = None
 
     def part(self, chosen: Array, fixed: Mapping[str, Array]) -> Self:
-        """Return those of the chosen programs."""
+        """Return the registers of the chosen programs."""
 
         def rows(values: Mapping[str, Array]) -> dict[str, Array]:
             return {name: value if len(value) == 1 else value[chosen] for name, value in values.items()}
@@ -38,7 +40,7 @@ class Registers:
         return part
 
     def read(self, operand: Operand, kind: str, chopped: bool = False) -> Array:
-        """Return an operand as a type of its width, or `chopped` to that."""
+        """Return an operand as a type. The widths must agree, or, if `chopped`, its low bits are taken."""
         if not isinstance(operand, Register):
             return _constant(operand, kind)
         to, value = dtype(kind), self._find(operand.name)
@@ -54,17 +56,17 @@ class Registers:
         for registers in (self.bits, self.fixed):
             if name in registers:
                 return registers[name]
-        raise Undefined(f"{name} is read, which nothing has written")
+        raise Undefined(f"{name} is read but was never written")
 
     def write(self, operand: Operand, value: Array, active: Array | None = None) -> None:
-        """Write a register, of the active threads."""
+        """Write a register of the active threads."""
         if not isinstance(operand, Register):
             raise UnknownInstruction(f"no place for a result: {operand}")
         name = operand.name
         if name == "_":
             return
         if name in self.fixed:
-            raise UnknownInstruction(f"{name} is written, which the machine keeps fixed")
+            raise UnknownInstruction(f"{name} is written but is read-only")
         bits = value if value.dtype.kind == "b" else value.view(f"u{value.dtype.itemsize}")
         unwritten = self.suspect
         if active is not None and not active.all():
@@ -80,28 +82,28 @@ class Registers:
             self.unwritten[name] = unwritten
 
     def choose(self, operands: tuple[Operand, Operand, Operand], first: Array) -> None:
-        """A choice depends on what is chosen, not on the other."""
+        """Note that the result of selp depends on the predicate and the chosen operand, not on the other one."""
         if self.suspect is not None:
             names = (getattr(operand, "name", "") for operand in operands)
             a, b, p = (self.unwritten.get(name, np.zeros((1, 1), bool)) for name in names)
             self.suspect = p | np.where(first, a, b)
 
     def must_be_written(self, what: str, used: Array | bool = True) -> None:
-        """Raise if what this instruction has read depends, in threads that use it, on what they never wrote."""
+        """Raise Undefined if a `used` thread has now read a value that depends on a register it never wrote."""
         if self.suspect is not None and (self.suspect & used).any():
             raise Undefined(f"{what} depends on a register that was never written")
 
 
 @functools.cache
 def _constant(operand: Operand, kind: str) -> Array:
-    """Return a number as a type; shared memory begins at 0."""
+    """Return a number as a type. The address of shared memory is 0."""
     if operand == Name("global_smem"):
         operand = Immediate(0)
     if not isinstance(operand, Immediate):
-        raise UnknownInstruction(f"the machine knows no {getattr(operand, 'name', operand)!r}")
+        raise UnknownInstruction(f"the machine does not know {getattr(operand, 'name', operand)!r}")
     to = dtype(kind)
     width = 8 * to.itemsize
     if operand.float_bits not in (None, width) or not -(1 << width - 1) <= operand.value < 1 << width:
-        raise TypeError(f"{operand.value:#x} is no {kind}")
+        raise TypeError(f"{operand.value:#x} is not a valid {kind}")
     bits = np.array(operand.value & ((1 << width) - 1), f"u{to.itemsize}", ndmin=2)
     return bits != 0 if kind == "pred" else bits.view(to)

@@ -13,7 +13,7 @@ from ptx.floats import ieee_754
 
 
 def bits(value: float | int, kind: str) -> Array:
-    """A value as a register of a type; a float type takes numbers, every other type its bits."""
+    """Return a value as a register of a type. The value is a number for a float type, and bits for any other type."""
     if kind == "pred":
         return np.array([bool(value)])
     if kind[0] == "f":
@@ -22,7 +22,7 @@ def bits(value: float | int, kind: str) -> Array:
 
 
 def result(opcode: str, *values: float | int) -> Any:
-    """Give the result of an instruction for numbers: a number, or the bits of a b-type."""
+    """Return the result of an instruction for numbers: a number, or the bits if its type is a b-type."""
     found = operation(opcode)
     with ieee_754():
         computed = found.compute(*(bits(value, kind) for value, kind in zip(values, found.sources, strict=True)))
@@ -53,7 +53,7 @@ INFINITY, NAN = float("inf"), float("nan")
         ("rem.s32", (-7, 2), -1),
         ("div.u32", (2**32 - 1, 2), 2**31 - 1),
         ("rem.u32", (7, 4), 3),
-        # a shift by the width or more moves all bits out; of a signed one the sign stays
+        # a shift by the width or more moves all bits out; of a signed type the sign stays
         ("shl.b32", (1, 31), 2**31),
         ("shl.b32", (1, 32), 0),
         ("shl.b64", (1, 2**32 - 1), 0),
@@ -63,7 +63,7 @@ INFINITY, NAN = float("inf"), float("nan")
         ("shr.s32", (LEAST, 99), -1),
         ("shr.s32", (MOST, 99), 0),
         ("shl.b16", (3, 15), 2**15),
-        # a field of bits: unsigned, signed, empty, and over the end of the register
+        # a field of bits: unsigned, signed, empty, and past the end of the register
         ("bfe.u32", (0xABCD1234, 8, 8), 0x12),
         ("bfe.s32", (0x0000F000, 12, 4), -1),
         ("bfe.s32", (0x00007000, 12, 4), 7),
@@ -76,7 +76,7 @@ INFINITY, NAN = float("inf"), float("nan")
         ("bfe.s32", (0x80000000, 40, 4), -1),
         ("bfe.u32", (0x80000000, 40, 4), 0),
         ("bfe.u32", (0x12345678, 256, 264), 0x78),  # only eight bits of position and length count
-        # bytes by number, from 0 for the lowest of a to 7 for the highest of b; with the highest bit only the sign
+        # bytes are numbered from 0, the lowest of a, to 7, the highest of b; 8 more asks for the sign only
         ("prmt.b32", (0x33221100, 0x77665544, 0x3210), 0x33221100),
         ("prmt.b32", (0x33221100, 0x77665544, 0x7654), 0x77665544),
         ("prmt.b32", (0x33221100, 0x77665544, 0x0426), 0x00442266),
@@ -98,7 +98,7 @@ INFINITY, NAN = float("inf"), float("nan")
         ("min.f32", (1.0, NAN), 1.0),
         ("neg.f32", (1.5,), -1.5),
         ("abs.f32", (-INFINITY,), INFINITY),
-        # comparisons with NaN are false, and with u true
+        # comparisons with NaN are false; those with a u are true
         ("setp.lt.f32", (NAN, 1.0), False),
         ("setp.ne.f32", (NAN, NAN), False),
         ("setp.neu.f32", (NAN, NAN), True),
@@ -113,7 +113,7 @@ INFINITY, NAN = float("inf"), float("nan")
         ("setp.gt.or.s32", (-1, 0, 1), True),
         ("selp.b32", (1, 2, 1), 1),
         ("selp.f32", (1.0, 2.0, 0), 2.0),
-        # conversions: integers are cut or get their sign, floats go to the nearest end of the range, NaN to 0
+        # conversions truncate or sign-extend integers and clamp floats; NaN gives 0 or, with 64 bits, the top bit
         ("cvt.u32.u64", (2**40 + 7,), 7),
         ("cvt.s64.s32", (-1,), -1),
         ("cvt.u64.u32", (-1,), 2**32 - 1),
@@ -163,7 +163,7 @@ def test_a_nan_that_is_asked_for() -> None:
     for opcode in ("min.NaN.f32", "max.NaN.f32"):
         for values in ((NAN, 1.0), (1.0, NAN), (NAN, NAN)):
             found = operation(opcode).compute(*(bits(value, "f32") for value in values))
-            assert found.view("u4").item() == 0x7FFFFFFF  # the one that operations give
+            assert found.view("u4").item() == 0x7FFFFFFF  # the NaN that other operations give
         assert result(opcode, 1.0, 1.0) == 1.0
 
 
@@ -185,7 +185,7 @@ def rounded(exact: Fraction, digits: int, least: int) -> Fraction:
 
 
 def awkward(kind: str, count: int) -> list[Array]:
-    """Three operands whose sums are halfway between two numbers, cancel, or are subnormal."""
+    """Return operands a, b, c for which a b + c is halfway between two numbers, cancels, or is subnormal."""
     generator = np.random.default_rng(7)
     digits, low = (24, -149) if kind == "f32" else (53, -1074)
     exponents = generator.integers(-3, 3, (3, count))
@@ -206,7 +206,7 @@ def test_a_fused_multiply_add_is_rounded_once(kind: str, digits: int, least: int
         assert Fraction(float(value)) == rounded(
             Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)), digits, least
         )
-    assert (fused != a * b + c).mean() > 0.1  # these operands tell it from two roundings
+    assert (fused != a * b + c).mean() > 0.1  # two roundings often give another result
 
 
 def test_a_fused_multiply_add_of_special_values() -> None:

@@ -1,4 +1,4 @@
-"""Triton kernels through Triton's own launch, and what the machine notices in them."""
+"""Triton kernels, launched by Triton's own launch: the machine notices their faults."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from ptx.faults import Race, Undefined
 
 pytestmark = [
     pytest.mark.triton,
-    pytest.mark.skipif(not oracle.EMULATED, reason="these kernels do what no interpreter and no GPU may be asked to"),
+    pytest.mark.skipif(not oracle.EMULATED, reason="only the emulation can run kernels with such faults"),
 ]
 
 SIZE, BLOCK = 100, 32
@@ -47,7 +47,7 @@ def test_a_planted_fault_is_noticed(name: str, error: type[Exception], said: str
 
 
 def test_a_pointer_that_is_not_aligned_as_it_was_when_it_was_compiled() -> None:
-    """Triton compiles for pointers that are multiples of 16; its launch looks, this one is told a wrong thing."""
+    """Triton checks at a launch whether pointers are multiples of 16; here a tensor gives it a wrong pointer."""
     from ptx import planted
 
     x = torch.randn(SIZE + 1)[1:]
@@ -67,7 +67,7 @@ def test_a_pointer_that_is_not_aligned_as_it_was_when_it_was_compiled() -> None:
 def test_no_tolerance_needs_luck_of_the_approximate_instructions(
     direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All other tests have them err either way; here to one side, and not at all."""
+    """In all other tests they err either way; here they err to one side, or not at all."""
     import test_one_arithmetic
     import test_transition_bound
     import test_variational_bound

@@ -1,4 +1,4 @@
-"""Kernels written by hand: how threads, warps and programs go through code, and what stops them."""
+"""Kernels written by hand: how threads, warps and programs execute code, and what stops them."""
 
 import pytest
 import torch
@@ -25,14 +25,14 @@ $END:
 ret;
 }}
 """
-# %rd1 is the tensor, %r1 the number, %r2 the thread of a program, %r4 the program, %rd2 an own word of each thread
+# %rd1 is the tensor, %r1 the number, %r2 the thread of a program, %r4 the program, %rd2 each thread's own word
 STORE = "st.global.b32 [%rd2], %r9;"
 
 
 def run(
     body: str, number: int = 0, programs: int = 1, threads: int = 32, shared: int = 0, limit: int = 10**7
 ) -> Tensor:
-    """int32 [programs, threads], each thread's own word."""
+    """Run a kernel and return each thread's own word, int32 [programs, threads]."""
     out = torch.full((programs, threads), -1, dtype=torch.int32)
     tensors = Tensors()
     kernel = parse(HEAD.format(body=body, threads=threads))
@@ -41,7 +41,7 @@ def run(
 
 
 def fails(error: type[Exception], said: str, body: str, **launch: int) -> None:
-    """The kernel stops, and a note says where."""
+    """Check that the kernel stops with an error and that a note says where."""
     with pytest.raises(error, match=said) as found:
         run(body, **launch)
     assert any("in kernel, line" in note for note in found.value.__notes__)
@@ -95,7 +95,7 @@ def test_vectors_are_packed_and_unpacked() -> None:
         ("up", 1, 0, lambda lane: max(lane - 1, 0)),
         ("down", 3, 31, lambda lane: lane + 3 if lane + 3 < 32 else lane),
         ("idx", 5, 31, lambda lane: 5),
-        ("idx", 37, 31, lambda lane: 5),  # five bits count
+        ("idx", 37, 31, lambda lane: 5),  # only five bits count
         # segments of 8 lanes: mask 0b11000 in bits 8 to 12 of c
         ("up", 1, 0x1800, lambda lane: lane - 1 if lane % 8 else lane),
         ("down", 1, 0x181F, lambda lane: lane + 1 if lane % 8 < 7 else lane),
@@ -116,14 +116,14 @@ def test_a_shuffle_of_a_part_of_a_warp() -> None:
 
 def test_what_was_never_written() -> None:
     some = "setp.lt.s32 %p1, %r2, 5; @%p1 mov.u32 %r9, 1; add.s32 %r9, %r9, 1;"
-    fails(Undefined, "%r8 is read, which nothing has written", "add.s32 %r9, %r8, 1;")
+    fails(Undefined, "%r8 is read but was never written", "add.s32 %r9, %r8, 1;")
     fails(Undefined, "what is stored depends on a register that was never written", some + STORE)
     fails(Undefined, "a guard depends", some + "setp.eq.s32 %p2, %r9, 2; @%p2 bra $END;")
     fails(Undefined, "an address depends", some + "mad.wide.u32 %rd3, %r9, 4, %rd1; ld.global.b32 %r8, [%rd3];")
     body = some + "shfl.sync.idx.b32 %r9, %r9, 9, 31, -1;" + STORE
     fails(Undefined, "what is stored depends", body)
     fails(Undefined, "the lane of a shuffle depends", some + "shfl.sync.idx.b32 %r8, %r2, %r9, 31, -1;")
-    # not used, not chosen, only where it was written, or overwritten
+    # allowed: a value that is overwritten, not chosen, or used only where it was written
     assert run(some + "mov.u32 %r9, 3;" + STORE).unique().tolist() == [3]
     assert run(some + "selp.b32 %r9, %r9, 4, %p1;" + STORE)[0].tolist() == [2] * 5 + [4] * 27
     assert run(some + "@%p1 " + STORE)[0].tolist() == [2] * 5 + [-1] * 27
@@ -158,7 +158,7 @@ def test_shared_memory_and_barriers() -> None:
 
 
 def test_barriers_of_other_programs_do_not_count() -> None:
-    """The second program goes without the barrier, after the first was at it."""
+    """The second program skips the barrier, after the first has passed it."""
     body = "setp.eq.s32 %p1, %r4, 1; @%p1 bra $THERE; bar.sync 0; $THERE:" + SHARED.format(barrier="", other=128)
     fails(Race, "another thread has written", body, threads=64, programs=2, shared=256)
 
@@ -169,7 +169,7 @@ def test_shared_memory_has_an_end() -> None:
 
 
 def test_matrices() -> None:
-    """Rows of 16 bytes, whose addresses the first lanes have; each lane has a word of one, and loads it again."""
+    """The first lanes have the addresses of rows of 16 bytes. Each lane stores a word of a row, and loads it again."""
     body = """
     shl.b32 %r6, %r2, 4;
     stmatrix.sync.aligned.m8n8.x1.shared.b16 [%r6], {%r2};
@@ -196,7 +196,7 @@ def test_races_between_programs() -> None:
     body = "mov.u32 %r9, 1; setp.eq.s32 %p1, %r4, 0; @%p1 bra $THERE; ld.global.b32 %r9, [%rd1]; bra $END; $THERE: "
     body += STORE
     fails(Race, "another thread has", body, programs=2)
-    assert run("st.global.b32 [%rd1], %r1;", number=3)[0, :2].tolist() == [3, -1]  # of one value
+    assert run("st.global.b32 [%rd1], %r1;", number=3)[0, :2].tolist() == [3, -1]  # equal values
 
 
 def test_all_threads_read_what_none_says_who_reads() -> None:
@@ -219,7 +219,7 @@ def test_what_the_machine_does_not_know_names_itself_and_its_line() -> None:
             run(body)
         assert found.value.__notes__ == [f"in kernel, line {line}: {body[:-1]}"]
     fails(UnknownInstruction, "takes 2 operands; got 1", "add.s32 %r9, %r2;")
-    fails(UnknownInstruction, "knows no 'nowhere'", "mov.u64 %rd9, nowhere;")
+    fails(UnknownInstruction, "does not know 'nowhere'", "mov.u64 %rd9, nowhere;")
     fails(UnknownInstruction, "part of the threads", "bar.sync 1;")
     fails(UnknownInstruction, "v2 of 1 operands", "ld.global.v2.b32 %r9, [%rd1];")
     fails(UnknownInstruction, "%tid.x is written", "mov.u32 %tid.x, 5;")
@@ -229,8 +229,8 @@ def test_widths_must_agree() -> None:
     fails(TypeError, "%r2 holds uint32, not f64", "add.rn.f64 %rd9, %r2, %r2;")
     assert run("mov.b64 %rd9, 0x100000007; cvt.s64.s32 %rd9, %rd9; cvt.u32.u64 %r9, %rd9;" + STORE)[0, 0] == 7
     fails(TypeError, "%rd1 holds uint64, not s32", "add.s32 %r9, %rd1, 1;")
-    fails(TypeError, "0x100000005 is no s32", "add.s32 %r9, %r2, 0x100000005;")
-    fails(TypeError, "is no f64", "add.rn.f64 %rd9, %rd1, 0f3F800000;")
+    fails(TypeError, "0x100000005 is not a valid s32", "add.s32 %r9, %r2, 0x100000005;")
+    fails(TypeError, "is not a valid f64", "add.rn.f64 %rd9, %rd1, 0f3F800000;")
     fails(TypeError, "some threads write", "setp.eq.s32 %p1, %r2, 0; @%p1 mov.b64 %r9, 1; @%p1 mov.b32 %r9, 1;")
 
 

@@ -1,4 +1,4 @@
-"""Who may touch a word when, and what an address may be."""
+"""Which accesses of a word are races, and which addresses are valid."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def threads() -> Threads:
 
 @pytest.fixture
 def words(threads: Threads) -> Words:
-    """Four words of tensors, all written."""
+    """Return four words of tensors, all written."""
     return Words(np.arange(4, dtype="u4"), np.ones(4, bool), threads)
 
 
@@ -29,7 +29,8 @@ def load(words: Words, word: int, *who: int) -> list[int]:
     return words.load(np.full(len(who), word), np.array(who)).tolist()
 
 
-OTHERS = {"lane": 1, "warp": 32, "program": THREADS}  # who else than thread 0
+# threads in the warp of thread 0, in its program, and in another program
+OTHERS = {"lane": 1, "warp": 32, "program": THREADS}
 
 
 @pytest.mark.parametrize("other", OTHERS)
@@ -89,7 +90,7 @@ def test_a_reader_of_before_the_barrier_is_forgotten(words: Words, threads: Thre
 
 def test_two_readers_are_not_forgotten(words: Words, threads: Threads) -> None:
     load(words, 1, 0)
-    load(words, 1, 32)  # the last one, which writes then, is not the only one
+    load(words, 1, 32)  # the last reader, which then writes, is not the only one
     with pytest.raises(Race, match="another thread has read"):
         store(words, 1, 32)
 
@@ -108,7 +109,7 @@ def test_a_second_read_hides_no_race(words: Words, threads: Threads) -> None:
 
 
 def test_at_once(words: Words) -> None:
-    store(words, 1, 0, 1, 32)  # the same value: whoever comes last
+    store(words, 1, 0, 1, 32)  # all write the same value, so their order does not matter
     with pytest.raises(Race, match="different values"):
         words.store(np.array([2, 2]), np.array([1, 2], "u4"), np.array([0, 1]))
     with pytest.raises(Race, match="several programs"):
@@ -127,7 +128,7 @@ def test_addresses(threads: Threads) -> None:
     x, y = torch.arange(8.0), torch.zeros(3, dtype=torch.float64)
     at, after = tensors.add(x), tensors.add(y)
     memory = tensors.open(threads)
-    assert at % 16 == x.data_ptr() % 16  # as Triton sees it
+    assert at % 16 == x.data_ptr() % 16  # the alignment that Triton sees
     assert after - at > 2**35
     nobody = np.array([0])
     word = memory.find(np.array([at + 4]), 4, nobody)
@@ -167,5 +168,5 @@ def test_what_is_no_tensor_of_words() -> None:
 def test_two_storages_of_one_memory() -> None:
     tensors, x = Tensors(), torch.zeros(32)
     tensors.add(x)
-    with pytest.raises(TypeError, match="two tensors have one memory"):
+    with pytest.raises(TypeError, match="two tensors share memory but not their storage"):
         tensors.add(torch.from_numpy(x.numpy()[16:]))

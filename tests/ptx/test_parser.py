@@ -1,4 +1,4 @@
-"""PTX as Triton writes it, and what else stops the parser."""
+"""The parser reads PTX as Triton writes it, and refuses anything else."""
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_what_is_no_kernel() -> None:
     ("before", "after", "said"),
     [
         ("mov.u32 %r2, 0x0;", ".reg .b32 %r2;", "registers of a scope"),
-        ("ret;", "$L__BB0_1: ret;", "is there twice"),
+        ("ret;", "$L__BB0_1: ret;", "is defined twice"),
         (".param .u32 kernel_param_1", ".param .align 8 .b8 kernel_param_1[16]", "a parameter"),
     ],
 )
@@ -95,5 +95,5 @@ def test_what_a_kernel_may_not_have(before: str, after: str, said: str) -> None:
     ],
 )
 def test_what_is_no_operand(text: str) -> None:
-    with pytest.raises(UnknownInstruction, match=r"line 5: .*: no operand"):
+    with pytest.raises(UnknownInstruction, match=r"line 5: .*: not an operand"):
         instruction(text, 5)
