@@ -41,7 +41,9 @@ def command() -> None:
     multiple=True,
     help="Only this device; may be repeated.  [default: all that are here]",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=HERE / "results", help="Folder.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=HERE / "results", help="Folder to write into."
+)
 def run(size: str | None, ops: tuple[str, ...], names: tuple[str, ...], devices: tuple[str, ...], out: Path) -> None:
     """Run the benchmarks. Write the result as JSON, a table and figures, named by machine, versions and time.
 
@@ -94,7 +96,12 @@ def compare(before: Path, after: Path) -> None:
 @command.command()
 @click.option("--data", type=click.Choice(DATA), multiple=True, default=DATA, help="Only this data; may be repeated.")
 @click.option(
-    "--model", "models", type=click.Choice(list(MODELS)), multiple=True, default=list(MODELS), help="Likewise."
+    "--model",
+    "models",
+    type=click.Choice(list(MODELS)),
+    multiple=True,
+    default=list(MODELS),
+    help="Only this model; may be repeated.",
 )
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=5, help="Number of draws of each distribution.  [default: 5]"
@@ -103,7 +110,10 @@ def compare(before: Path, after: Path) -> None:
 @click.option("--into", type=result_file, help="A result to continue, with the same --seeds and --splits.")
 @click.option("--epochs/--no-epochs", default=True, help="Also time an epoch of a million rows.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=HERE / "quality" / "results", help="Folder."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=HERE / "quality" / "results",
+    help="Folder to write into.",
 )
 def quality(
     data: tuple[str, ...], models: tuple[str, ...], seeds: int, splits: int, epochs: bool, into: Path | None, out: Path

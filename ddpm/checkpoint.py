@@ -150,7 +150,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tenso
                 raise ValueError(f"{os.fspath(path)!r} is not a model of fused-ddpm")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a whole safetensors file: {one_line(error)}") from error
+        raise ValueError(f"{os.fspath(path)!r} is not a complete safetensors file: {one_line(error)}") from error
     try:
         description = json.loads(metadata)
         version = descriptions.version(description)
@@ -169,7 +169,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tenso
 
 
 def _not_whole(path: str | os.PathLike[str], error: Exception) -> ValueError:
-    return ValueError(f"{os.fspath(path)!r} is not a whole model of fused-ddpm: {one_line(error)}")
+    return ValueError(f"{os.fspath(path)!r} is not a complete model of fused-ddpm: {one_line(error)}")
 
 
 def load(path: str | os.PathLike[str], backend: str | None = None) -> Diffusion:

@@ -26,27 +26,28 @@ class TrainingInterrupted(KeyboardInterrupt):
     """A signal ended training early, after a whole iteration, and a checkpoint was written.
 
     Attributes:
+        done: how far training came and where it is saved, as text.
         signal: number of the signal; None if another process received it.
     """
 
-    def __init__(self, said: str, signal: int | None) -> None:
-        super().__init__(said)
-        self.signal = signal
+    def __init__(self, done: str, signal: int | None) -> None:
+        super().__init__(f"{done}: use resume=True to go on")
+        self.done, self.signal = done, signal
 
 
 class OtherRun(ValueError):
     """A checkpoint belongs to a run with a different argument.
 
     Attributes:
+        path: the checkpoint.
         name: name of the first argument that differs.
         begun: its value in the checkpoint, as text.
         now: its value in this call, as text.
     """
 
     def __init__(self, path: str | os.PathLike[str], name: str, begun: Any, now: Any) -> None:
-        self.name, self.begun, self.now = name, _told(begun), _told(now)
-        place = repr(os.fspath(path))
-        super().__init__(f"{place} was begun with another {name}: {self.begun}; this call has {self.now}")
+        self.path, self.name, self.begun, self.now = os.fspath(path), name, _told(begun), _told(now)
+        super().__init__(f"{self.path!r} was begun with another {name}: {self.begun}; this call has {self.now}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Run:
         if self.checkpoints is None:
             raise KeyboardInterrupt(done)
         path = os.fspath(self.checkpoints.path)
-        raise TrainingInterrupted(f"{done}, saved in {path}: use resume=True to go on", self.stop.interrupts.first)
+        raise TrainingInterrupted(f"{done}, saved in {path}", self.stop.interrupts.first)
 
     def _resume(self, path: str | os.PathLike[str]) -> None:
         saved, parts = checkpoint.load_with_parts(path)
@@ -175,9 +176,9 @@ class Run:
         try:
             losses, validated = self._done(saved, tensors, said["validated"])
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: {one_line(error)}") from error
+            raise ValueError(f"{os.fspath(path)!r} is not a complete checkpoint: {one_line(error)}") from error
         if not _is_alike(saved, self.diffusion):
-            raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint: its network is not the one of its run")
+            raise ValueError(f"{os.fspath(path)!r} is not a complete checkpoint: its network is not the one of its run")
         if self.begin != said["begin"]:
             if self.begin != state(saved):
                 stands = f"this diffusion has, at iteration {self.diffusion.iteration}"
@@ -202,7 +203,7 @@ class Run:
             raise ValueError("it must have the tensor run.losses, a float32 vector, and no other tensor of a run")
         if len(losses) > min(self.steps, saved.iteration):
             raise ValueError(
-                f"it has {len(losses)} losses, more than iterations, {saved.iteration}, or steps, {self.steps}"
+                f"it has {len(losses)} losses, but {saved.iteration} iterations are done and {self.steps} were wanted"
             )
         return losses, {int(iteration): float(loss) for iteration, loss in validated.items()}
 

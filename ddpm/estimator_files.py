@@ -67,7 +67,7 @@ def of_parts(
     try:
         return _restored(kind, backend, diffusion, *parts[checkpoint.TABLE])
     except (LookupError, TypeError, ValueError) as error:  # parts are missing, or do not fit
-        raise ValueError(f"{os.fspath(path)!r} is not a whole model of a table: {one_line(error)}") from error
+        raise ValueError(f"{os.fspath(path)!r} is not a complete model of a table: {one_line(error)}") from error
 
 
 def _restored(

@@ -156,7 +156,7 @@ def _read(path: Path) -> Run:
             return Run(**said)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: is not a valid record of samples ({one_line(error)})") from error
-    raise ValueError(f"{path}: has format version {one_line(version)}; this version of fused-ddpm reads {VERSION}")
+    raise ValueError(f"{path}: has format version {one_line(version)}; the supported version is {VERSION}")
 
 
 def _difference(before: Run, now: Run) -> str:

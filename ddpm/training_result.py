@@ -10,7 +10,8 @@ class TrainingResult:
     """The losses of training.
 
     Attributes:
-        losses: [steps] float32 on the CPU: the bound before each update, in nats, divided by T + 1.
+        losses: [steps] float32 on the CPU: the bound before each update, as `Diffusion.loss` returns it. Multiplied by
+            D (T + 1), it is in nats for each row.
         validation_losses: the same bound on the validation set, by the number of updates before it.
     """
 

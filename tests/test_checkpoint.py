@@ -113,13 +113,13 @@ def test_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
 def test_truncated_file(path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"model\.safetensors' is not a complete safetensors file"):
         ddpm.load(path)
 
 
 def test_text_is_not_a_model(path: Path) -> None:
     path.write_text("1,2\n3,4\n" * 100)
-    with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"model\.safetensors' is not a complete safetensors file"):
         ddpm.load(path)
 
 
@@ -171,7 +171,7 @@ def test_missing_metadata(path: Path, missing: str) -> None:
     tensors, said = contents(path)
     del said[missing]
     save_file(tensors, path, {"fused-ddpm": json.dumps(said)})
-    with pytest.raises(ValueError, match=rf"model\.safetensors' is not a whole model of fused-ddpm.*{missing}"):
+    with pytest.raises(ValueError, match=rf"model\.safetensors' is not a complete model of fused-ddpm.*{missing}"):
         ddpm.load(path)
 
 
@@ -202,11 +202,11 @@ def test_missing_tensors(path: Path) -> None:
     tensors, said = contents(path)
     metadata = {"fused-ddpm": json.dumps(said)}
     save_file({name: t for name, t in tensors.items() if name != "schedule.betas"}, path, metadata)
-    with pytest.raises(ValueError, match=r"model\.safetensors' is not a whole model of fused-ddpm.*schedule\.betas"):
+    with pytest.raises(ValueError, match=r"model\.safetensors' is not a complete model of fused-ddpm.*schedule\.betas"):
         ddpm.load(path)
     save_file({name: t for name, t in tensors.items() if not name.endswith("bias")}, path, metadata)
     with pytest.raises(
-        ValueError, match=r"model\.safetensors' is not a whole model of fused-ddpm.*no tensor network\.mean\.0\.bias"
+        ValueError, match=r"model\.safetensors' is not a complete model of fused-ddpm.*no tensor network\.mean\.0\.bias"
     ):
         ddpm.load(path)
 
@@ -236,7 +236,7 @@ def test_a_network_that_its_tensors_are_not(path: Path, changed: dict[str, Any],
     tensors, description = contents(path)
     description["network"] |= changed
     save_file(tensors, path, {"fused-ddpm": json.dumps(description)})
-    with pytest.raises(ValueError, match=rf"model\.safetensors' is not a whole model of fused-ddpm.*({said})"):
+    with pytest.raises(ValueError, match=rf"model\.safetensors' is not a complete model of fused-ddpm.*({said})"):
         ddpm.load(path)
 
 

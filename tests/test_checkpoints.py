@@ -92,7 +92,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert file_of(resumed, tmp_path) == file_of(whole, tmp_path)
 
 
-def test_a_run_that_has_ended_is_only_read(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_has_ended_is_only_read(tmp_path: Path, path: Path) -> None:
     checkpoints = ddpm.Checkpoints(path, 5, resume=True)  # without a file, resume=True begins a new run
     first, second = diffusion(), diffusion()
     expected = train(first, **EVERYTHING, checkpoints=checkpoints)

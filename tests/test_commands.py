@@ -64,9 +64,7 @@ def test_backends_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split(maxsplit=1)[1] for line in lines] == list(ddpm.backends().values())
 
 
-def test_existing_outputs_need_force(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, data: Path, model: Path
-) -> None:
+def test_existing_outputs_need_force(capsys: pytest.CaptureFixture[str], data: Path, model: Path) -> None:
     before = model.read_bytes()
     train = ["train", str(data), "--out", str(model), "--steps", "1", "--timesteps", "3", *TUTORIAL]
     assert "model.safetensors: exists already" in error(capsys, *train)
@@ -109,7 +107,7 @@ def test_existing_outputs_need_force(
         (["train", "{data}", "--out", "{run}", "--schedule", "linear"], "--schedule can only be used with --tutorial"),
         (["evaluate", "{model}", "{data}"], "model.safetensors: was trained with --tutorial"),
         (["evaluate", "{data}", "{data}"], "data.npy"),
-        (["info", "{data}"], "data.npy' is not a whole safetensors file"),
+        (["info", "{data}"], "data.npy' is not a complete safetensors file"),
         (["info", "{tmp}"], ": is a folder, not a model file"),
         (["sample", "{tmp}", "--count", "1", "--out", "{tmp}/x.npy"], ": is a folder, not a model file"),
         (

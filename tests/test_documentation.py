@@ -21,7 +21,7 @@ from ddpm.commands import main
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LANGUAGES = {"python", "sh", "bash", "{code-cell} python"}
-MARKUP = {"{eval-rst}", "{toctree}", "{include} ../CONTRIBUTING.md", "{include} ../CHANGELOG.md"}
+MARKUP = {"text", "{eval-rst}", "{toctree}", "{include} ../CONTRIBUTING.md", "{include} ../CHANGELOG.md"}
 
 # what would take an hour here; the names of parts have the number of all
 SMALLER = {

@@ -5,13 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from written import written
 
 from ddpm.files import atomic_path, check_output
-
-
-def written(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_atomic_path_replaces_only_when_all_went_well(tmp_path: Path) -> None:

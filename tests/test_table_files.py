@@ -228,7 +228,7 @@ def test_missing_file(tmp_path: Path, suffix: str) -> None:
         table_files.read(tmp_path / f"x{suffix}")
 
 
-def test_without_pyarrow_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_pyarrow_it_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['pyarrow'] = None\n"
         "from ddpm import table_files\n"

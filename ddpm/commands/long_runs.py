@@ -90,12 +90,11 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except OtherRun as other:
-        path = str(other).split(" was begun")[0]
         option = OPTIONS.get(other.name, f"--{other.name.replace('_', '-')}, {other.begun}; now it is {other.now}")
-        raise click.ClickException(f"{path} was begun with another {option}") from other
+        raise click.ClickException(f"{other.path!r} was begun with another {option}") from other
     except TrainingInterrupted as stopped:
-        done = str(stopped).split(":")[0]
-        raise Interrupted(f"{done}: the same command with --resume continues from there", stopped.signal) from stopped
+        said = f"{stopped.done}: the same command with --resume continues from there"
+        raise Interrupted(said, stopped.signal) from stopped
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ def test_a_reader_of_before_the_barrier_is_forgotten(words: Words, threads: Thre
     store(words, 1, 33)
 
 
-def test_two_readers_are_not_forgotten(words: Words, threads: Threads) -> None:
+def test_two_readers_are_not_forgotten(words: Words) -> None:
     load(words, 1, 0)
     load(words, 1, 32)  # the last reader, which then writes, is not the only one
     with pytest.raises(Race, match="another thread has read"):
