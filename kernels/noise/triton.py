@@ -23,8 +23,8 @@ def normal_kernel(
     size = count * dim
     blocks = tl.cdiv(size, BLOCK)
     group = tl.program_id(0) // blocks
-    # Neighbouring lanes store neighbouring elements. Otherwise Triton would give each lane four elements, because it knows
-    # one row of the four to be aligned.
+    # Neighbouring lanes store neighbouring elements. Otherwise Triton would give each lane four elements, because it
+    # knows one row of the four to be aligned.
     at = tl.max_contiguous(tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK), 1)
     four = normals(
         sample_words(first_low, first_high, at // dim),

@@ -35,8 +35,8 @@ def reverse_process(
         backend: a name, or None for the best that the network, its dtype and its device allow.
 
     Returns:
-        x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]. If the backend's kernel holds the network, then on
-        one backend, device and number of threads the bits of a sample depend only on the seed and the sample's index.
+        x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]. If the backend's kernel holds the network, then
+        on one backend, device and number of threads a sample's bits depend only on the seed and the sample's index.
 
     Raises:
         TypeError, ValueError, RuntimeError: an argument is not valid, or the backend is not available.

@@ -89,8 +89,8 @@ def reverse_tile(*tensors: Tensor) -> Tensor:
 
 OPTIONS: dict[str, Any] = EXACT | {
     "size_asserts": False,
-    # Torch caches compiled scans on disk only if told that this is safe. It is safe, because the body is part of the graph
-    # and so of the key.
+    # Torch caches compiled scans on disk only if told that this is safe. It is safe, because the body is part of the
+    # graph and so of the key.
     "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.scan": torch.__version__},
 }
 

@@ -54,7 +54,7 @@ struct State {
       if (k < p.networks) bias[k] = s.take<float>(p.network[k].layers[0].hidden);
       output[k] = outputs + k * p.dim * SAMPLES;
     }
-    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));  // last: their odd size would shift rows after them within a page
+    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));  // last: their odd size would shift rows within a page
   }
 };
 

@@ -52,9 +52,10 @@ struct AdamW {
 
 }  // namespace
 
-// Updates `tensors` tensors of weights in place. gradients: flat, in the order of the tensors. moments: the first moment
-// of each tensor, then the second of each, then the number of steps that each has taken. `updates` is counted here, so
-// that a signal during the call cannot hide an update. Returns false and changes nothing if a weight would not be finite.
+// Updates `tensors` tensors of weights in place. gradients: flat, in the order of the tensors. moments: the first
+// moment of each tensor, then the second of each, then the number of steps that each has taken. `updates` is counted
+// here, so that a signal during the call cannot hide an update. Returns false and changes nothing if a weight would not
+// be finite.
 extern "C" bool adamw(float *const *weights, float *const *moments, const int64_t *sizes, int tensors, const float *gradients,
                       int64_t *updates, double lr, double weight_decay, double beta1, double beta2, double eps) {
   const AdamW adamw{lr, weight_decay, beta1, beta2, eps};
