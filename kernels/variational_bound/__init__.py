@@ -165,7 +165,7 @@ def bound_and_gradients(
     condition: Tensor | None,
     backend: str,
 ) -> Tensor:
-    """Return all gradients of a pair that the kernel holds, flat in the order of its tensors, then the bound: [P + 1]."""
+    """Return the gradients of a pair that the kernel holds, flat in its tensors' order, then the bound: [P + 1]."""
     chosen = backends.get(backend)
     place = _checked(x0, betas, place, chosen)
     if x0.shape[1] != pair.dim:
