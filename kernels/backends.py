@@ -70,7 +70,10 @@ class Backend:
     ops: Mapping[str, Any] | None = None
 
     def why_called(self, pair: MLPPair | None, op: str, closed_form: bool = False, drawn: bool = False) -> str | None:
-        """Return why a network is called for `op`, or None if the kernel holds it. `pair` None is any other network."""
+        """Return why a network is called for `op`, or None if the kernel holds it.
+
+        `pair` is None for a network that is not a pair of perceptrons.
+        """
         if self.by_autograd:
             return f"backend {self.name!r} calls every network"
         if pair is None:
@@ -84,7 +87,7 @@ class Backend:
     def holds(
         self, pair: MLPPair | None, op: str, closed_form: bool = False, drawn: bool = False
     ) -> TypeGuard[MLPPair]:
-        """Return whether the kernel for `op` holds the network. It never holds None, a network that is no pair."""
+        """Return whether the kernel for `op` holds `pair`. It never holds None, a network that is not a pair."""
         return self.why_called(pair, op, closed_form, drawn) is None
 
     def implementation(self, op: str) -> Any:

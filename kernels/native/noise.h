@@ -13,8 +13,8 @@ INLINE Key key_of(uint64_t seed, uint32_t step, uint32_t stream) {
   return key;
 }
 
-// The part of the first three rounds that does not depend on the group of steps. Element i of half h is lane 4 (i / 2)
-// + i % 2 + 2 h, so that one shuffle puts the two halves in order.
+// The part of the first three rounds that does not depend on the group of steps. Element i of half h is lane
+// 4 (i / 2) + i % 2 + 2 h, so that one shuffle puts the two halves in order.
 struct Counter {
   alignas(64) uint64_t c1[2][8], c3[2][8], high[2][8], low[2][8];
   uint32_t above;  // the upper 16 bits of the first lane's sample, placed as in the counter's second word

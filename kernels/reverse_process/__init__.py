@@ -30,7 +30,7 @@ def reverse_process(
         steps: T.
         count: the number of samples.
         seed, first: the place in the noise stream. `first` is the index of the first sample in the stream.
-        history: whether to return all states and not x_0 alone.
+        history: whether to return all states instead of x_0 alone.
         condition: [count, C], for a network that is conditioned.
         backend: a name, or None for the best that the network, its dtype and its device allow.
 

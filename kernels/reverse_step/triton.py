@@ -25,7 +25,7 @@ def step_kernel(
     mean_ptr, std_ptr, out_ptr, count, dim, group, first_low, first_high, seed_low, seed_high,
     LANE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write out [count, dim]. LANE is the place of the step in its group of four; the other three are not computed."""
+    """Write out [count, dim]. LANE is the place of the step in its group of four. Only its normals are computed."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = at < count * dim
     sample = sample_words(first_low, first_high, at // dim)

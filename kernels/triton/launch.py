@@ -63,7 +63,7 @@ def on(device: torch.device) -> contextlib.AbstractContextManager[object]:
 
 @functools.cache
 def warps(device: torch.device) -> int:
-    """Return the most programs of one warp to launch. With more samples, each program goes on to further ones."""
+    """Return the largest number of one-warp programs to launch. Each program then goes on to further samples."""
     if device.type != "cuda":
         return 3  # interpreted: with few programs, tests reach the code that goes on to further samples
     return WARPS * torch.cuda.get_device_properties(device).multi_processor_count

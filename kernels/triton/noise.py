@@ -36,7 +36,7 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @triton.jit
 def radius(word):
-    """Return sqrt(-2 log u) for u = (word + 1/2) 2^-32: 1 + f or, below 1/2, (1 + f) 2^e with f in [-1/2, 0)."""
+    """Return sqrt(-2 log u) for u = (word + 1/2) 2^-32. u is 1 + f or, below 1/2, (1 + f) 2^e, f in [-1/2, 0)."""
     word = word.to(tl.int32, bitcast=True)
     below = word >= 0
     u = tl.fma(word.to(tl.float32), UNIT, 0.5 * UNIT)  # u - 1 for a negative word, which keeps the digits of 1 - u
@@ -105,5 +105,5 @@ def step_word(step):
 
 @triton.jit
 def pick(four, i):
-    """Return normal i of four, in a loop over steps that is not unrolled, which keeps the code short."""
+    """Return normal i of four, for a loop over steps that is not unrolled: such a loop keeps the code short."""
     return tl.where(i == 0, four[0], tl.where(i == 1, four[1], tl.where(i == 2, four[2], four[3])))

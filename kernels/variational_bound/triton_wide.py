@@ -1,7 +1,7 @@
 """The bound of a wider network. A program has a few samples, and the lanes of its warp have the hidden units of each.
 
-A segment of time can start anywhere: the program replays the noise of the steps before it. To replay a step costs a few
-per cent of computing it. So even few samples fill the device.
+A segment of time can start anywhere: the program replays the noise of the steps before it. A replayed step costs a few
+per cent of a computed one. So even few samples fill the device.
 
 With a = [h > 0] W2^T g, [samples, UNITS], and g = d loss / d output, [samples, DIMS]:
 

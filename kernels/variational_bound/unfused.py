@@ -1,7 +1,7 @@
 """The bound of a network that no kernel holds, and its gradients: a block of samples and a chunk of time at a time.
 
 The network is called on the rows (step, sample) of a chunk. What it keeps for its gradients is freed before the next
-chunk begins. So memory does not grow with N, and with T only the trajectory of a block grows.
+chunk begins. So memory does not grow with N, and it grows with T only by the trajectory of one block.
 """
 
 import math

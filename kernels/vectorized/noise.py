@@ -24,7 +24,7 @@ def multiply(multiplier: int, word: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """Philox4x32-10 on int32 tensors: the words of the reference, bit for bit."""
+    """Return the words of Philox4x32-10 on int32 tensors, equal to those of the reference bit for bit."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):
