@@ -1,4 +1,4 @@
-"""How DDPM's loops are computed fast: one folder per op, one file per backend. Never imports `ddpm`."""
+"""Fast kernels for the loops of DDPM: one folder for each op, one file for each backend. Never imports `ddpm`."""
 
-# `import ddpm` reads this to make sure that it found these kernels and not another distribution's.
+# `import ddpm` reads this to make sure that it found these kernels and not those of another distribution.
 DISTRIBUTION = "fused-ddpm"

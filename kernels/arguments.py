@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
-    """Return `value`, an int or anything with `__index__` and not a bool, if low <= value <= high; raise otherwise."""
+    """Return `value`, an int or anything with `__index__`, as an int. Raise if it is a bool or not from low to high."""
     if not isinstance(value, int):
         try:
             index = operator.index(value)  # type: ignore[arg-type]
@@ -46,9 +46,10 @@ def floating(name: str, x: object) -> None:
 
 
 def points(name: str, x: Tensor) -> None:
-    """Raise unless `x` is a non-empty [N, D] float tensor, and on the CPU a finite one.
+    """Raise unless `x` is a non-empty [N, D] float tensor. On the CPU its values must also be finite.
 
-    To ask a CUDA device would be to wait for it, at every call; what is not finite there makes the loss so too.
+    On a CUDA device that is not checked, because every call would wait for the device. A value that is not finite
+    makes the loss not finite there.
     """
     floating(name, x)
     if x.dim() != 2 or x.numel() == 0:
@@ -65,7 +66,7 @@ def finite(name: str, x: Tensor) -> None:
 
 
 def elements(tensors: dict[str, Tensor]) -> None:
-    """Raise unless `tensors` are float tensors of one shape, not empty and not 0-d, one dtype and one device."""
+    """Raise unless all `tensors` are float tensors, not empty and not 0-d, with one shape, one dtype and one device."""
     first_name, first = next(iter(tensors.items()))
     for name, x in tensors.items():
         floating(name, x)

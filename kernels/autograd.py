@@ -1,4 +1,4 @@
-"""Gradients that the forward pass has already found, as a torch.autograd.Function."""
+"""Autograd for a value whose gradients the forward pass has already computed."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,14 +9,17 @@ from torch import Tensor
 
 
 def attach(value: Tensor, gradients: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Return `value` as a function of `inputs`, differentiable once; `gradients` has theirs, flat and in order."""
+    """Return `value` as a function of `inputs` that can be differentiated once.
+
+    `gradients` holds the gradients with respect to `inputs`, flat and in their order.
+    """
     return WithGradients.apply(value, gradients, *inputs)
 
 
 def split(gradients: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return flat gradients in the shapes of the inputs."""
+    """Split flat gradients into tensors with the shapes of the inputs."""
     parts = torch.split_with_sizes(gradients.view(-1), [tensor.numel() for tensor in inputs])
-    # a view takes a microsecond, which those of one dimension can save
+    # view() takes a microsecond, and a tensor of one dimension does not need it
     both = zip(parts, inputs, strict=True)
     return [part if tensor.dim() == 1 else part.view(tensor.shape) for part, tensor in both]
 
@@ -39,7 +42,7 @@ class WithGradients(torch.autograd.Function):
 
 
 class DifferentiatedOnce(torch.autograd.Function):
-    """Passes gradients on, and makes a second derivative an error; without this it would be zero without a word."""
+    """Passes gradients on and raises at a second derivative, which would otherwise silently be zero."""
 
     @staticmethod
     def forward(ctx: Any, gradients: Tensor, *inputs: Tensor) -> Tensor:
@@ -47,7 +50,7 @@ class DifferentiatedOnce(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError("the bound cannot be differentiated twice on this backend; the reference can")
+        raise RuntimeError("the bound cannot be differentiated twice on this backend: use backend 'reference'")
 
 
 def accumulates_plainly(tensor: Tensor) -> bool:
@@ -67,12 +70,12 @@ def accumulate(tensors: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
             have.append(tensor.grad)
             theirs.append(gradient)
     if have:
-        torch._foreach_add_(have, theirs)  # in one call, which for small tensors is what takes time
+        torch._foreach_add_(have, theirs)  # one call for all: small tensors cost the time of the call
 
 
 @contextlib.contextmanager
 def without_hooks(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Take the hooks of `tensors` away for a while: a gradient found in parts is shown to them once, as a whole."""
+    """Remove the hooks of `tensors` for a while: a gradient computed in parts must reach them once, as a whole."""
     hooks = [tensor._backward_hooks for tensor in tensors if tensor._backward_hooks]
     kept = [dict(each) for each in hooks]
     for each in hooks:
@@ -85,7 +88,7 @@ def without_hooks(tensors: Iterable[Tensor]) -> Iterator[None]:
 
 
 def sources(outputs: Iterable[Tensor], beyond: Iterable[Tensor]) -> list[Tensor]:
-    """Return the leaf tensors that require grad and on which `outputs` depend otherwise than through `beyond`."""
+    """Return the leaf tensors that require grad and that `outputs` depend on by a path outside `beyond`."""
     seen: set[Any] = {tensor.grad_fn for tensor in beyond if tensor.grad_fn is not None}
     known = {id(tensor) for tensor in beyond}
     waiting, found = [output.grad_fn for output in outputs], []

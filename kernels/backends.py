@@ -1,4 +1,4 @@
-"""Every backend, one object each, and the choice among them."""
+"""The backends, one object for each, and how one of them is chosen."""
 
 import functools
 import importlib
@@ -21,35 +21,41 @@ from kernels.networks import MLPPair
 from kernels.triton import sizes
 
 TRITON = (3, 6)  # the oldest version that has what the kernels use
-# What `native` holds: a thread keeps 256 bytes for each D H, and 3 kB for each D.
+# The largest D and D H that `native` holds: a thread needs 256 bytes times D H, and 3 kB times D.
 NATIVE_DIM, NATIVE_SIZE = 2**14, 2**20
-# Its kernel for drawn terms: wider layers are faster in a library's products, whose blocks fit the caches (measured
-# with two layers of 512 and of 1024). A thread keeps 3 kB for each unit and each input.
+# The largest layer and the most inputs of its kernel for drawn terms. For wider layers a library's matrix products are
+# faster, because their blocks fit the caches (measured with two layers of 512 and of 1024 units). A thread needs 3 kB
+# for each unit and each input.
 NATIVE_WIDTH, NATIVE_INPUTS = 512, 2**12
 
 
-DRAWN = "drawn terms"  # of the bound, whose kernel may hold other networks than that of all terms
+# Passed to `refuses` as the op: the kernel for drawn terms of the bound may hold other networks than that for all terms
+DRAWN = "drawn terms"
 
 
 class BackendUnavailable(RuntimeError):
-    """A backend exists, but cannot run here; says why and what would make it available."""
+    """Raised when a backend exists but cannot run here. The message says why and what would make it available."""
 
 
 @dataclass(frozen=True, eq=False)
 class Backend:
     """One way to compute the ops.
 
+    A kernel *holds* a network if the kernel itself computes it. Any other network is called, as a Python function.
+
     Attributes:
-        name: what users call it, and its files: kernels/<op>/<name>.py.
-        missing: why it cannot run on a type of device, and what would make it available; None where it can.
-        refuses: why a pair of perceptrons is no part of its kernel for an op, which then calls it; None where it is.
-        default_on: the types of device on which it may be taken where no backend is named; None is any.
-        any_dtype: whether it computes in other dtypes than float32.
-        closed_form: whether its kernel for the bound has the closed form too; it calls the network otherwise.
+        name: the name that users give, and the name of its files: kernels/<op>/<name>.py.
+        missing: takes a type of device. Returns why the backend cannot run on it and what would make it available, or
+            None if it can run.
+        refuses: takes a pair of perceptrons and an op. Returns why the kernel for the op cannot hold the pair, or None
+            if it can.
+        default_on: the types of device on which it may be chosen when no backend is named. None means any.
+        any_dtype: whether it computes in dtypes other than float32.
+        closed_form: whether its kernel for the bound also has the closed form. If not, networks are called for it.
         drawn: whether it has a kernel for drawn terms of the closed form.
-        by_autograd: whether it takes any network, and leaves its gradients to autograd.
+        by_autograd: whether it calls every network and leaves the gradients to autograd.
         in_cuda_graphs: whether a training step can be recorded in a CUDA graph.
-        ops: the implementations by op, where they are not in its files.
+        ops: the implementations by op, if they are not in its files.
     """
 
     name: str
@@ -64,11 +70,14 @@ class Backend:
     ops: Mapping[str, Any] | None = None
 
     def why_called(self, pair: MLPPair | None, op: str, closed_form: bool = False, drawn: bool = False) -> str | None:
-        """Return why a network, None where it is no pair, is called for `op`; None where it is part of the kernel."""
+        """Return why a network is called for `op`, or None if the kernel holds it.
+
+        `pair` is None for a network that is not a pair of perceptrons.
+        """
         if self.by_autograd:
             return f"backend {self.name!r} calls every network"
         if pair is None:
-            return "only a call tells what the network computes"
+            return "what the network computes is known only from calling it"
         if closed_form and not self.closed_form:
             return f"backend {self.name!r} has no kernel for the bound in closed form"
         if drawn and not (closed_form and self.drawn):
@@ -78,14 +87,16 @@ class Backend:
     def holds(
         self, pair: MLPPair | None, op: str, closed_form: bool = False, drawn: bool = False
     ) -> TypeGuard[MLPPair]:
-        """Return whether a network is part of its kernel for `op`; any other, as None is, is called."""
+        """Return whether the kernel for `op` holds `pair`. It never holds None, a network that is not a pair."""
         return self.why_called(pair, op, closed_form, drawn) is None
 
     def implementation(self, op: str) -> Any:
-        """Return what computes `op`, imported at its first use: Triton and torch's compiler are slow to import.
+        """Return the module or object that computes `op`.
+
+        It is imported at its first use, because Triton and torch's compiler are slow to import.
 
         Raises:
-            ValueError: the backend lacks it.
+            ValueError: the backend does not have the op.
         """
         found = self._find(op)
         if found is None:
@@ -97,11 +108,11 @@ class Backend:
         return _module(f"kernels.{op}.{self.name}") if self.ops is None else self.ops.get(op)
 
     def has(self, op: str) -> bool:
-        """Return whether it computes `op`."""
+        """Return whether the backend computes `op`."""
         return self._find(op) is not None
 
     def check_dtype(self, name: str, dtype: torch.dtype) -> None:
-        """Raise TypeError unless the backend computes in `dtype`, that of the argument `name`."""
+        """Raise TypeError unless the backend computes in `dtype`, the dtype of the argument called `name`."""
         if not self.any_dtype and dtype != torch.float32:
             raise TypeError(f"{name} must be float32 for backend {self.name!r}; got {dtype}")
 
@@ -132,7 +143,7 @@ def _no_compiler(device_type: str) -> str | None:
 def _no_triton(device_type: str) -> str | None:
     if device_type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         return (
-            f"it needs a CUDA device, and the tensors are on {device_type!r} (TRITON_INTERPRET=1 interprets it there)"
+            f"it needs a CUDA device, and the tensors are on {device_type!r} (set TRITON_INTERPRET=1 to interpret it)"
         )
     try:
         version = importlib.metadata.version("triton")
@@ -152,12 +163,12 @@ def _no_library(device_type: str) -> str | None:
 
 
 def _single(pair: MLPPair) -> str | None:
-    """Why kernels in float32 cannot hold a pair."""
+    """Return why kernels in float32 cannot hold a pair, or None if they can."""
     return None if pair.dtype == torch.float32 else f"its kernels hold networks in float32; got {pair.dtype}"
 
 
 def _one_hidden_layer(pair: MLPPair, op: str = "") -> str | None:
-    """Why kernels for one hidden layer cannot hold a pair."""
+    """Return why kernels for one hidden layer cannot hold a pair, or None if they can."""
     if reason := _single(pair):
         return reason
     if pair.activation != "relu":
@@ -172,7 +183,7 @@ def _one_hidden_layer(pair: MLPPair, op: str = "") -> str | None:
     if not all(mean + std):
         return f"its kernels hold layers of at least one unit; got widths {mean} and {std}"
     if len(mean) != 1 or mean != std:
-        return f"its kernels hold one hidden layer, as wide in both networks; got widths {mean} and {std}"
+        return f"its kernels hold one hidden layer of the same width in both networks; got widths {mean} and {std}"
     return None
 
 
@@ -186,7 +197,7 @@ def _native(pair: MLPPair, op: str) -> str | None:
     elif not all(pair.hidden) or not all(itertools.chain(*pair.hidden)):
         reason = f"its kernels hold hidden layers of at least one unit; got widths {pair.hidden}"
     elif pair.trunk and len(pair.mean) + len(pair.std) > 2:
-        reason = "its kernels hold networks that share all of their hidden layers, or none"
+        reason = "its kernels hold networks whose mean and std share all hidden layers, or none"
     else:
         reason = _single(pair)
     widest = max(pair.dim, *itertools.chain(*pair.hidden), 1)
@@ -195,13 +206,13 @@ def _native(pair: MLPPair, op: str) -> str | None:
         and op == DRAWN
         and (max(itertools.chain(*pair.hidden)) > NATIVE_WIDTH or pair.inputs > NATIVE_INPUTS)
     ):
-        reason = f"its kernel for drawn terms holds layers of {NATIVE_WIDTH} units and {NATIVE_INPUTS} inputs"
+        reason = f"its kernel for drawn terms holds layers of up to {NATIVE_WIDTH} units and {NATIVE_INPUTS} inputs"
     if reason is None and (pair.dim > NATIVE_DIM or widest * pair.dim > NATIVE_SIZE):
         reason = f"its kernels hold D up to {NATIVE_DIM} and D times H up to {NATIVE_SIZE}; got {pair.dim} and {widest}"
     return reason
 
 
-# From the specification to the fastest: where no backend is named, the last that can run is taken.
+# From the specification to the fastest. If no backend is named, the last one that can run is chosen.
 REGISTERED: dict[str, Backend] = {
     backend.name: backend
     for backend in (
@@ -231,7 +242,7 @@ def get(name: str) -> Backend:
     """Return the backend called `name`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such backend.
     """
     if name not in REGISTERED:
         raise ValueError(f"backend must be one of {', '.join(REGISTERED)}, or None; got {name!r}")
@@ -239,17 +250,19 @@ def get(name: str) -> Backend:
 
 
 def choose(name: str | None, device_type: str = "cpu", dtype: torch.dtype = torch.float32) -> Backend:
-    """Return the backend called `name`, or the best for `dtype` on `device_type` if it is None.
+    """Return the backend called `name`, or the best one for `dtype` on `device_type` if `name` is None.
+
+    If the best one cannot run here, the next best is returned with a RuntimeWarning that says why.
 
     Raises:
-        ValueError: no such backend.
+        ValueError: there is no such backend, or `device_type` is "meta".
         BackendUnavailable: the backend exists but cannot run here.
     """
     return REGISTERED[able(name, device_type, dtype)]
 
 
 def able(name: str | None, device_type: str, dtype: torch.dtype) -> str:
-    """Return the name of what `choose` returns."""
+    """Return the name of the backend that `choose` returns."""
     if device_type == "meta":
         raise ValueError("tensors on the device 'meta' have no values to compute with")
     if name is None:
@@ -274,26 +287,26 @@ def _warn(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
-# what torch.compiler.assume_constant_result does; called, it would import the whole compiler with this module
+# This is what torch.compiler.assume_constant_result does. A call of it would import the whole compiler.
 able._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def check_somewhere(name: str | None, device_type: str) -> None:
-    """Raise unless `name` is None or a backend that can run on `device_type`, or on a CUDA device that is here.
+    """Raise unless `name` is None or a backend that can run on `device_type` or on a CUDA device of this machine.
 
-    For a model that may move there later.
+    CUDA counts because the model may move there later.
     """
     if name is not None and (not torch.cuda.is_available() or get(name).missing("cuda") is not None):
         choose(name, device_type)
 
 
 def available() -> dict[str, str]:
-    """Backend name -> "available", or why it is not (on CUDA where there is a device)."""
+    """Return "available" for each backend, or why it is not: on CUDA if there is a CUDA device, else on the CPU."""
     device_type = "cuda" if torch.cuda.is_available() else "cpu"
     return {name: backend.missing(device_type) or "available" for name, backend in REGISTERED.items()}
 
 
 def device_type_for(name: str | None) -> str:
-    """Return "cuda" where there is such a device, unless the backend `name` was asked for and runs on a CPU."""
+    """Return "cuda" if there is a CUDA device and `name` is not a backend that runs on the CPU, else "cpu"."""
     on_cpu = name is not None and get(name).missing("cpu") is None
     return "cuda" if torch.cuda.is_available() and not on_cpu else "cpu"

@@ -1,4 +1,4 @@
-"""The modes of torch that must not reach into a kernel."""
+"""Switches off the modes of torch that must not affect a kernel."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ import torch
 
 @contextlib.contextmanager
 def arithmetic(device_type: str) -> Iterator[None]:
-    """Compute without autograd and without autocast, whatever the caller has set.
+    """Compute without autograd, autocast and inference mode, whatever the caller has set.
 
-    Inference mode too is left: constants are kept from one call to the next, and one made there would stay an
-    inference tensor, which no later call could differentiate or change.
+    Inference mode is left because constants are kept from one call to the next. A constant that is made in inference
+    mode stays an inference tensor, which no later call can differentiate or change.
     """
     inference, autocast = torch.is_inference_mode_enabled(), torch.is_autocast_enabled(device_type)
-    # entering what is off already would take 4 us
+    # to switch off what is off already would take 4 us
     outside = torch.inference_mode(False) if inference else contextlib.nullcontext()
     exact = torch.autocast(device_type, enabled=False) if autocast else contextlib.nullcontext()
     with outside, torch.no_grad(), exact:

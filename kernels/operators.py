@@ -1,6 +1,6 @@
-"""Registers ops with torch.library, so that torch.compile of code around them calls them and does not look inside.
+"""Registers ops with torch.library, so that torch.compile calls them and does not trace into them.
 
-Outside torch.compile they are called as they are: the dispatcher would add 14 us (measured on a CPU).
+Outside torch.compile they are called directly: the dispatcher would add 14 us (measured on a CPU).
 """
 
 import functools
@@ -14,7 +14,8 @@ from torch import Tensor
 from kernels.networks import Layer, MLPPair, StepTables, layers_of
 from kernels.place import Place
 
-# torch.library knows neither of these, nor an argument that is an int or a tensor: each is taken apart.
+# torch.library has no type for an MLPPair, for a Place, or for an argument that is an int or a tensor. So these are
+# passed in parts.
 PAIR = (
     "Tensor[] mean, Tensor[] std, str activation, Tensor[] tables, Tensor[] trunk, float[] features, int condition_dim"
 )
@@ -22,11 +23,11 @@ PLACE = "SymInt seed, SymInt step, Tensor? device_step, SymInt first"
 
 
 def operator(schema: str, fake: Callable[..., Tensor]) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Register a function of positional arguments as fused_ddpm::<its name>.
+    """Return a decorator that registers a function of positional arguments as fused_ddpm::<its name>.
 
     Args:
-        schema: the arguments in the language of torch.library, an MLPPair as PAIR and a Place as PLACE.
-        fake: an empty tensor like the result, from the same arguments.
+        schema: the arguments in the language of torch.library, with PAIR for an MLPPair and PLACE for a Place.
+        fake: takes the same arguments and returns an empty tensor like the result.
     """
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

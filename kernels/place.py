@@ -1,4 +1,4 @@
-"""A place in the noise stream: which seed, which training iteration, and which sample is the first."""
+"""A place in the noise stream: the seed, the training iteration and the index of the first sample."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from kernels import arguments
 
-# An index of a sample has 48 bits. The upper 16 share a word of the counter with the group of four steps, which has 16.
+# The index of a sample has 48 bits. Its upper 16 bits share a word of the counter with the 16 bits of the group of four
+# steps.
 MOST_SAMPLES, MOST_STEPS = 2**48, 2**18
 
 
@@ -15,9 +16,9 @@ class Place(NamedTuple):
     """Where a call draws its noise.
 
     Attributes:
-        seed: 64-bit integer.
-        step: training iteration, an int or a 0-d integer tensor on the device.
-        first: the stream's index of row 0; those of all rows are below 2^48.
+        seed: a 64-bit integer.
+        step: the training iteration, an int or a 0-d integer tensor on the device.
+        first: the index of row 0 in the stream. The indices of all rows must be below 2^48.
     """
 
     seed: int = 0
@@ -25,7 +26,7 @@ class Place(NamedTuple):
     first: int = 0
 
     def checked(self, count: int, device: torch.device) -> "Place":
-        """Return the place with plain ints, if `count` samples on `device` can draw there.
+        """Check the place for `count` samples on `device`, and return it with plain ints. A tensor `step` is kept.
 
         Raises:
             TypeError, ValueError: seed, step or first is of the wrong type or out of range.
@@ -38,15 +39,15 @@ class Place(NamedTuple):
         if step.dim() != 0 or step.dtype not in (torch.int32, torch.int64):
             raise TypeError(f"step must be an int or a 0-d int tensor; got {step.dtype} of shape {list(step.shape)}")
         if step.device != device:
-            raise ValueError(f"step is on {step.device}, but the data on {device}")
-        if device.type == "cpu":  # to ask a GPU would be to wait for it
+            raise ValueError(f"step is on {step.device}, but the data is on {device}")
+        if device.type == "cpu":  # reading it from a GPU would wait for the GPU
             arguments.integer("step", step, 0, 2**32 - 1)
         return Place(seed, step, first)
 
     def before_carry(self, count: int) -> int:
-        """Return how many of `count` samples have the upper bits of their index in common with the first."""
+        """Return how many of `count` samples have the same upper 16 bits of the index as the first."""
         return min(count, 2**32 - self.first % 2**32)
 
     def after(self, samples: int) -> "Place":
-        """Return the place of the sample that comes `samples` later."""
+        """Return the place that begins `samples` samples later."""
         return self._replace(first=self.first + samples)

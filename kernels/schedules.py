@@ -1,4 +1,4 @@
-"""Constants that follow from a schedule alone: computed in float64, kept in float32, once for each device."""
+"""Constants that depend on the schedule alone. They are computed in float64, once for each device."""
 
 import functools
 import math
@@ -28,16 +28,16 @@ def check_betas(betas: object) -> None:
 
 
 def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tensor, torch.device], T]:
-    """Keep the results of compute(betas, device) for as long as the tensor `betas` lives.
+    """Cache the results of compute(betas, device) as long as the tensor `betas` lives.
 
-    A schedule is checked here, so that it happens once and not at every call. It must not be changed in place
+    The schedule is checked here, so that it is checked once and not at every call. It must not be changed in place
     afterwards.
 
     Raises:
         TypeError, ValueError: betas are not a float tensor of shape [T] with T from 1 to 2^18 and values in (0, 1).
     """
     kept = WeakTensorKeyDictionary()
-    lock = threading.RLock()  # what a thread has been given must not be replaced by what another has computed
+    lock = threading.RLock()  # one thread must not replace a result that another already uses
 
     @functools.wraps(compute)
     def look_up(betas: Tensor, device: torch.device) -> T:
@@ -58,13 +58,13 @@ def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tens
 
 @per_schedule
 def _accept(betas: Tensor, device: torch.device) -> None:
-    """Nothing to keep but that the schedule has been checked."""
+    """Return nothing: the cache only remembers that the schedule has been checked."""
 
 
 def check(betas: Tensor, differentiable: bool) -> None:
     """Raise unless `betas` is a schedule: a float tensor of shape [T] with T from 1 to 2^18 and values in (0, 1).
 
-    It may require a gradient only where the backend is `differentiable` in it.
+    It may require grad only if the backend is `differentiable` in it.
     """
     _accept(betas, torch.device("cpu"))
     if betas.requires_grad and not differentiable:
@@ -72,7 +72,7 @@ def check(betas: Tensor, differentiable: bool) -> None:
 
 
 class Steps(NamedTuple):
-    """The constants of the steps t = 1 ... size, float32; steps beyond T change nothing.
+    """The constants of the steps t = 1 ... size, float32. Steps beyond T leave x unchanged.
 
     Attributes:
         scale, noise_scale: sqrt(1 - beta_t) and sqrt(beta_t), [size].
@@ -103,9 +103,9 @@ def times(steps: int, size: int) -> Tensor:
 
 @per_schedule
 def bound_constant(betas: Tensor, device: torch.device) -> Tensor:
-    """Return what no weight changes in the bound of one element, times T + 1, in nats; 0-d float64.
+    """Return the part of one element's bound that the schedule alone determines, times T + 1, in nats; 0-d float64.
 
-    From -log N(x_T; 0, 1), and from log q(x_t | x_{t-1}) - log p(x_{t-1} | x_t).
+    It comes from -log N(x_T; 0, 1) and from log q(x_t | x_{t-1}) - log p(x_{t-1} | x_t).
     """
     return (0.5 * math.log(2 * math.pi) - 0.5 * betas.double().log().sum()).to(device)
 
@@ -113,7 +113,7 @@ def bound_constant(betas: Tensor, device: torch.device) -> Tensor:
 class Posterior(NamedTuple):
     """q(x_{t-1} | x_t, x_0) = N(of_data_t x_0 + of_state_t x_t, variance_t) for t = 1 ... T (Ho 2020, Eq. 6 and 7).
 
-    Each [T] float64. At t = 1 it is x_0 itself: 1, 0 and 0.
+    Each is [T] float64. At t = 1 the values are 1, 0 and 0, because x_{t-1} is x_0 itself.
     """
 
     of_data: Tensor
@@ -122,13 +122,13 @@ class Posterior(NamedTuple):
 
 
 def alpha_bars(betas: Tensor) -> Tensor:
-    """Return the products of 1 - beta from 1 to t, [T] float64: the share of the data in the variance of x_t."""
+    """Return alpha_bar_t, the product of 1 - beta up to t, [T] float64: the share of data in the variance of x_t."""
     return torch.exp(torch.log1p(-betas.double()).cumsum(0))
 
 
 @per_schedule
 def last_alpha_bar(betas: Tensor, device: torch.device) -> Tensor:
-    """Return that of x_T, 0-d float64 on `device`."""
+    """Return alpha_bar_T, 0-d float64 on `device`."""
     return alpha_bars(betas)[-1].to(device)
 
 
@@ -146,19 +146,19 @@ def posterior(betas: Tensor, device: torch.device) -> Posterior:
 
 @per_schedule
 def closed_form_constant(betas: Tensor, device: torch.device) -> Tensor:
-    """Return the same as bound_constant for the bound in closed form, whose terms for t > 1 are counted from 1 / 2.
+    """Return bound_constant for the bound in closed form. There 1 / 2 is subtracted from each term for t > 1.
 
-    With entropies H and KL divergences (Ho 2020, Eq. 5): KL(q(x_T | x_0) || N(0, 1)) without its square of x_0, less
-    H(q(x_{t-1} | x_t, x_0)), which is 1 / 2 + log(2 pi variance_t) / 2, for t > 1. The product of the variances is that
-    of all betas over 1 - alpha_bar_T.
+    In entropies H and KL divergences (Ho 2020, Eq. 5) it is KL(q(x_T | x_0) || N(0, 1)) without its square of x_0,
+    minus H(q(x_{t-1} | x_t, x_0)) = 1 / 2 + log(2 pi variance_t) / 2 for every t > 1. The product of the variances is
+    the product of all betas divided by 1 - alpha_bar_T.
     """
     return bound_constant(betas, device) - 0.5 * last_alpha_bar(betas, device)
 
 
 def _round_products(factors: Tensor) -> Tensor:
-    """float32 factors, each rounded so as to make up for the rounding of those before it.
+    """Return the factors in float32, each rounded so that it makes up for the rounding of those before it.
 
-    Rounded one by one, the error of their product, which is the same for every sample, would walk at random with t
+    If they were rounded one by one, the error of their product would be a random walk in t, the same for every sample
     (measured: gradients twice as far from float64).
     """
     rounded, behind = torch.empty(len(factors), dtype=torch.float32, device="cpu"), 1.0

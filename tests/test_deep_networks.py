@@ -189,7 +189,7 @@ def test_a_network_of_another_schedule() -> None:
 def test_half_precision_that_cannot_tell_the_steps_apart() -> None:
     schedule = ddpm.Schedule.log_snr(1000)
     diffusion = ddpm.Diffusion(ddpm.GaussianMLP(1, (4,), preconditioned=schedule).bfloat16(), schedule, "reference")
-    with pytest.raises(ValueError, match=r"torch\.bfloat16 cannot tell T = 1000 steps apart: take float32"):
+    with pytest.raises(ValueError, match=r"torch\.bfloat16 cannot tell T = 1000 steps apart: use float32"):
         diffusion.sample(3)
 
 
@@ -200,14 +200,14 @@ def test_the_way_a_network_takes_can_be_asked() -> None:
     assert deep["loss of some draws"] == "called: backend 'native' has no kernel for drawn terms of Eq. 3"
     assert deep["loss of some draws in closed form"] == "kernel"
     wide = ddpm.Diffusion(network(2, (8, 513), shared=True), SCHEDULE, "native").paths()
-    assert "holds layers of 512 units" in wide["loss of some draws in closed form"]
+    assert "holds layers of up to 512 units" in wide["loss of some draws in closed form"]
     assert wide["sample"] == "kernel"
     tutorial = ddpm.Diffusion(ddpm.GaussianMLP(), SCHEDULE, "vectorized").paths()
     assert (tutorial["loss"], tutorial["sample"]) == ("kernel", "kernel")
     assert tutorial["loss in closed form"] == "called: backend 'vectorized' has no kernel for the bound in closed form"
     assert tutorial["loss of some draws"] == "called: backend 'vectorized' has no kernel for drawn terms"
     called = ddpm.Diffusion(network(2, (8,), dropout=0.5).train(), SCHEDULE, "vectorized").paths()
-    assert called["sample"] == "called: only a call tells what the network computes"
+    assert called["sample"] == "called: what the network computes is known only from calling it"
 
 
 def log_snr(schedule: ddpm.Schedule) -> Tensor:

@@ -95,12 +95,12 @@ def test_an_unknown_processor_gets_portable_code(small: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("exit 3", "exit code 3 (it said nothing)"),
+        ("exit 3", "exit code 3 (no output)"),
         (
             "echo 'x.cpp:1: error: no such thing' >&2; echo more >&2; exit 1",
             "exit code 1 (x.cpp:1: error: no such thing)",
         ),
-        ("cat > /dev/null", "exit code 0 (it said nothing)"),  # it wrote no library
+        ("cat > /dev/null", "exit code 0 (no output)"),  # it wrote no library
     ],
 )
 def test_a_compiler_that_fails(small: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
@@ -118,7 +118,7 @@ def test_a_compiler_that_fails(small: Path, monkeypatch: pytest.MonkeyPatch, tex
 
 def test_a_compiler_that_is_no_command(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", 'g++ "foo')
-    with pytest.raises(BuildError, match=r"which is no command \(No closing quotation\)"):
+    with pytest.raises(BuildError, match=r"which is not a command \(No closing quotation\)"):
         Library().load()
 
 

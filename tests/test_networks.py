@@ -209,10 +209,10 @@ def test_tables_are_those_of_their_step() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        (lambda w: w[:7], ValueError, "tensors must be two for every layer of two perceptrons; got 7"),
+        (lambda w: w[:7], ValueError, "tensors must be weight and bias of every layer of two perceptrons; got 7"),
         (lambda w: [*w[:2], torch.zeros(1, 5), *w[3:]], ValueError, r"mean\[1\]\.weight must have shape \[1, 4\]; got"),
-        (lambda w: [*w[:7], w[7].double()], TypeError, r"std\[1\]\.bias must be torch.float32 as mean\[0\]; got"),
-        (lambda w: [*w[:7], w[7].to("meta")], ValueError, r"std\[1\]\.bias is on meta, but mean\[0\] on cpu"),
+        (lambda w: [*w[:7], w[7].double()], TypeError, r"std\[1\]\.bias must be torch.float32, the dtype of mean\[0\]"),
+        (lambda w: [*w[:7], w[7].to("meta")], ValueError, r"std\[1\]\.bias is on meta, but mean\[0\] is on cpu"),
     ],
 )
 def test_layers_that_do_not_fit_are_named(

@@ -1,1 +1,1 @@
-"""Shared by the ops on `compiled`: torch.compile as the kernels need it, and what of `vectorized` it compiles."""
+"""Code that the ops of `compiled` share: torch.compile as the kernels need it, and what all of them compile."""

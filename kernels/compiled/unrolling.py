@@ -1,4 +1,4 @@
-"""Which networks the compiled kernels unroll."""
+"""Decides which networks the compiled kernels unroll."""
 
 MOST = 8
 

@@ -1,4 +1,4 @@
-"""x_0 -> x_0 ... x_T  (Ho 2020, Eq. 2)."""
+"""The forward process: x_0 -> x_0 ... x_T (Ho 2020, Eq. 2)."""
 
 from torch import Tensor
 
@@ -17,20 +17,20 @@ def forward_process(
     first: int = 0,
     backend: str | None = None,
 ) -> Tensor:
-    """The trajectory of every point, with the noise of the stream.
+    """Return the trajectory of every point, with noise from the noise stream.
 
     Args:
         x0: data, [N, D] float32 (any floating dtype on the reference).
-        betas: [T], each in (0, 1); not to be changed in place.
-        seed, step, first: place in the noise stream; `first` is the stream's index of row 0.
+        betas: [T], each in (0, 1). The tensor must not be changed in place.
+        seed, step, first: the place in the noise stream. `first` is the index of row 0 in the stream.
         backend: a name, or None for the best that the dtype and the device of x0 allow.
 
     Returns:
-        x_0 ... x_T, [T+1, N, D], the dtype and device of x0; differentiable in x0 on the reference only. A sample
-        depends on (seed, step, its index) alone.
+        x_0 ... x_T, [T+1, N, D], with the dtype and device of x0. It is differentiable in x0 on the reference only. The
+        noise of a sample depends only on seed, step and the index of the sample.
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
+        TypeError, ValueError, RuntimeError: an argument is not valid, or the backend is not available.
     """
     return trajectory(x0, betas, Place(seed, step, first), backend)
 
@@ -41,7 +41,7 @@ def _like_trajectory(x0: Tensor, betas: Tensor, place: Place, backend: str | Non
 
 @operator(f"Tensor x0, Tensor betas, {PLACE}, str? backend", _like_trajectory)
 def trajectory(x0: Tensor, betas: Tensor, place: Place, backend: str | None) -> Tensor:
-    """As forward_process."""
+    """Compute forward_process."""
     arguments.points("x0", x0)
     place = place.checked(len(x0), x0.device)
     chosen = backends.choose(backend, x0.device.type, x0.dtype)

@@ -2,7 +2,7 @@
 #include "../native/noise.h"
 #include "../native/threads.h"
 
-// trajectory [steps + 1, count, dim], of which row 0 is given; scale and noise_scale [steps].
+// trajectory [steps + 1, count, dim]: row 0 is given, the others are written. scale and noise_scale [steps].
 extern "C" void forward_process(float *trajectory, int64_t count, int64_t dim, int64_t steps, const float *scale,
                                 const float *noise_scale, uint64_t seed, uint32_t step, int64_t first, int threads) {
   constexpr int ELEMENTS = 256;

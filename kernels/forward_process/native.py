@@ -9,7 +9,7 @@ from kernels.place import Place
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step); 4 D bytes are written."""
+    """Return the number of operations for a (sample, step), which also writes 4 D bytes."""
     return dim * (call.OPERATIONS_OF_A_NORMAL + 2)
 
 
@@ -17,7 +17,7 @@ _forward_process = call.function("forward_process", POINTER, LONG, LONG, LONG, P
 
 
 def forward_process(x0: Tensor, betas: Tensor, place: Place) -> Tensor:
-    """x_0 ... x_T of x0 [N, D], [T+1, N, D]."""
+    """Return x_0 ... x_T, [T+1, N, D], for x0 [N, D]."""
     (count, dim), constants = x0.shape, steps.of_schedule(betas, x0.device)
     trajectory = torch.empty(len(betas) + 1, count, dim, dtype=torch.float32, device=x0.device)
     trajectory[0] = x0

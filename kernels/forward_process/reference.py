@@ -1,4 +1,4 @@
-"""The forward process as the tutorial writes it: one step after the other with torch.distributions."""
+"""The forward process as the tutorial writes it: one step after another with torch.distributions."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from kernels.place import Place
 
 
 def trajectory(x0: Tensor, betas: Tensor, eps: Tensor | None = None) -> Tensor:
-    """x_t ~ q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t)  (Ho 2020, Eq. 2).
+    """Draw x_t ~ q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t) for t = 1 ... T (Ho 2020, Eq. 2).
 
     Args:
         x0: [N, D], any floating dtype.
@@ -28,7 +28,7 @@ def trajectory(x0: Tensor, betas: Tensor, eps: Tensor | None = None) -> Tensor:
 
 
 def forward_process(x0: Tensor, betas: Tensor, place: Place) -> Tensor:
-    """The same on the noise of the stream."""
+    """Return `trajectory` with noise from the noise stream."""
     count, dim = x0.shape
     eps = noise.normal(count, dim, len(betas), **place._asdict(), device=x0.device, backend="reference")
     return trajectory(x0, betas, eps.to(x0.dtype))

@@ -1,8 +1,8 @@
 """The forward process in one launch: a thread makes the noise of one element of a sample and walks through time.
 
 Limits for a (sample, step), compiled for sm_90: 52 instructions, 34 of them for the noise, and 4 bytes written. An H100
-issues 132 * 4 warp instructions a cycle, that is 325 (sample, step) pairs, whose 1.3 KB are less than the 1.9 KB that
-its memory takes in a cycle.
+issues 132 * 4 warp instructions per cycle, that is 325 (sample, step) pairs. Their 1.3 KB are less than the 1.9 KB that
+its memory takes per cycle.
 """
 
 import torch
@@ -23,7 +23,7 @@ def forward_kernel(
     x0_ptr, out_ptr, scale_ptr, noise_scale_ptr, count, dim, steps, first_low, first_high, step, seed_low, seed_high,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Rows 1 ... T of out [T+1, count, dim]."""
+    """Write rows 1 ... T of out [T+1, count, dim]."""
     size = count * dim
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     n = at // dim
@@ -41,7 +41,7 @@ def forward_kernel(
 
 
 def forward_process(x0: Tensor, betas: Tensor, place: Place) -> Tensor:
-    """x_0 ... x_T of x0 [N, D], [T+1, N, D]."""
+    """Return x_0 ... x_T, [T+1, N, D], for x0 [N, D]."""
     count, dim = x0.shape
     sizes.check_elements(count * dim)
     constants = schedules.steps(betas, x0.device)

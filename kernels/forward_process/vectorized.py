@@ -9,7 +9,7 @@ from kernels.vectorized import chain, noise, tiles
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step); 4 D bytes are written."""
+    """Return the number of operations for a (sample, step), which also writes 4 D bytes."""
     return dim * (noise.OPERATIONS + chain.OPERATIONS)
 
 
@@ -20,7 +20,7 @@ def forward_process(
     normal_tile: tiles.NormalTile = noise.normal_tile,
     trajectory_tile: tiles.TileFunction = chain.trajectory_tile,
 ) -> Tensor:
-    """x_0 ... x_T of x0 [N, D], [T+1, N, D]."""
+    """Return x_0 ... x_T, [T+1, N, D], for x0 [N, D]."""
     count, dim = x0.shape
     trajectory = torch.empty(len(betas) + 1, count, dim, dtype=torch.float32, device=x0.device)
     trajectory[0] = x0

@@ -1,1 +1,1 @@
-"""Shared by the ops on `native`: C++ headers in one strict arithmetic, how they are built, and how they are called."""
+"""Code that the ops of `native` share: C++ headers in one strict arithmetic, their build, and calls from Python."""

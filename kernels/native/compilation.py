@@ -1,8 +1,8 @@
 """Compiles the C++ of all ops into one library. Imports no torch.
 
-The results are the same bits whatever the flags, the compiler and the processor (see lanes.h), but for
--ffp-contract=off: without it a compiler may round a product and a sum as one. With -fwrapv a word of the noise may
-overflow as it should.
+The results are the same bits whatever the flags, the compiler and the processor (see lanes.h), with two exceptions.
+Without -ffp-contract=off a compiler may round a product and a sum as one. Without -fwrapv the overflow of signed words,
+which the noise needs, would be undefined.
 """
 
 import contextlib
@@ -24,13 +24,14 @@ SOURCES = sorted(KERNELS.glob("*/native*.cpp"))
 HEADERS = sorted((*KERNELS.glob("native/*.h"), *KERNELS.glob("*/native.h")))
 
 FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-pthread", "-Wno-psabi")
-# What is tried, one after the other. GCC orders the long chains of multiply-adds better when told to schedule before it
-# has given out registers: 0.93 of the time on AVX2; clang does not know these flags. The last is for any processor.
+# The flags to try, one choice after another. GCC orders the long chains of multiply-adds better if it schedules before
+# it allocates registers: 0.93 of the time on AVX2. clang does not know these flags. The last choice is for any
+# processor.
 CHOICES = (("-march=native", "-fschedule-insns", "-fsched-pressure"), ("-march=native",), ())
 
 
 class BuildError(RuntimeError):
-    """The library cannot be built here; says why in one sentence."""
+    """Raised when the library cannot be built here. The message says why in one sentence."""
 
 
 @functools.cache
@@ -52,9 +53,10 @@ def source() -> str:
 
 
 def compiler() -> list[str]:
-    """Return the command of the C++ compiler: C
+    """Return the command of the C++ compiler: CXX if it is set, otherwise g++ or clang++.
+
     Raises:
-        BuildError: there is none.
+        BuildError: there is no compiler.
     """
     asked = os.environ.get("CXX")
     if asked and shutil.which(asked):  # a path may have spaces
@@ -62,7 +64,7 @@ def compiler() -> list[str]:
     try:
         commands = [shlex.split(asked)] if asked else [["g++"], ["clang++"]]
     except ValueError as error:
-        raise BuildError(f"CXX is {asked!r}, which is no command ({error}): set it to a C++ compiler") from None
+        raise BuildError(f"CXX is {asked!r}, which is not a command ({error}): set it to a C++ compiler") from None
     for command in commands:
         if command and shutil.which(command[0]):
             return command
@@ -72,7 +74,7 @@ def compiler() -> list[str]:
 
 
 def choices(command: list[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the choices of flags that may suit a compiler."""
+    """Return the choices of flags that a compiler may accept."""
     return CHOICES[1:] if "clang" in Path(command[0]).name else CHOICES
 
 
@@ -83,7 +85,7 @@ def digest_of(path: Path) -> str:
 
 @dataclass
 class Compilation:
-    """A compiler at work, on a file that becomes the library when it is whole."""
+    """A running compiler. It writes a partial file, which becomes the library when it is complete."""
 
     process: subprocess.Popen
     command: list[str]
@@ -98,14 +100,14 @@ class Compilation:
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         process = subprocess.Popen([*command, *flags], stdin=pipe, stdout=nowhere, stderr=pipe)
         assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended already, and says why
+        with contextlib.suppress(BrokenPipeError):  # the compiler has ended already; finish reports why
             process.stdin.write(source().encode())
             process.stdin.close()
         process.stdin = None
         return cls(process, command, Path(partial), name)
 
     def finish(self) -> Path:
-        """Wait, and return the library.
+        """Wait for the compiler, and return the path of the library.
 
         Raises:
             BuildError: the compiler failed.
@@ -119,8 +121,8 @@ class Compilation:
         finally:
             self.partial.unlink(missing_ok=True)
         lines = said.decode(errors="replace").splitlines()
-        first = next((line for line in lines if "error" in line), lines[-1] if lines else "it said nothing")
+        first = next((line for line in lines if "error" in line), lines[-1] if lines else "no output")
         raise BuildError(
-            f"the C++ compiler {shlex.join(self.command)!r} fails, with exit code {self.process.returncode} "
+            f"the C++ compiler {shlex.join(self.command)!r} failed with exit code {self.process.returncode} "
             f"({first.strip()}): install g++ 9 or clang++ 10 or later, or set CXX"
         )

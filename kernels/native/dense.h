@@ -1,11 +1,11 @@
-// Layers of many units for many samples at once: rows of samples, in which the units are side by side, so that weights, states
-// and gradients are all read along their rows. Rows end at a multiple of LANES with zeros.
+// Layers of many units, for many samples at once. A row has the units of one sample side by side, so that weights,
+// states and gradients are all read along their rows. Zeros fill each row up to a multiple of LANES.
 #pragma once
 #include "network.h"
 
 INLINE int padded(int units) { return (units + LANES - 1) / LANES * LANES; }
 
-// c [ROWS, n] = `start` (or 0) + a b, for a [ROWS, depth] and b [depth, n]; every sum is in the order of its index.
+// c [ROWS, n] = `start` (or 0) + a b, for a [ROWS, depth] and b [depth, n]. Every sum runs in the order of its index.
 template <int ROWS>
 static __attribute__((noinline)) void rows_of_product(const float *a, int64_t a_row, int64_t a_column, const float *b,
                                                       int64_t b_row, const float *start, float *c, int64_t c_row, int depth,
@@ -25,7 +25,7 @@ static __attribute__((noinline)) void rows_of_product(const float *a, int64_t a_
   });
 }
 
-// The same for any number of rows.
+// The same product for any number of rows.
 static void product(const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row, const float *start, float *c,
                     int64_t c_row, int rows, int depth, int n) {
   int r = 0;
@@ -42,11 +42,13 @@ static void transpose(const float *from, int from_row, int rows, int columns, fl
   }
 }
 
-// A linear layer as it is multiplied: W^T [inputs, padded outputs], W [outputs, padded inputs], b [padded outputs].
+// A linear layer in the layouts that the products need: across is W^T [inputs, padded outputs], along is W [outputs,
+// padded inputs], bias is b [padded outputs].
 struct Dense {
   int inputs, outputs;
   float *across, *along, *bias;
-  int64_t offset;  // of its gradient, W [outputs, padded inputs] and b [padded outputs], in that of all layers
+  // where its gradient, W [outputs, padded inputs] and b [padded outputs], begins in the gradient of all layers
+  int64_t offset;
   int in() const { return padded(inputs); }
   int out() const { return padded(outputs); }
   int64_t gradients() const { return (int64_t)outputs * in() + out(); }
@@ -54,7 +56,7 @@ struct Dense {
   void place(float *zeros) { across = zeros, along = across + (int64_t)inputs * out(), bias = along + (int64_t)outputs * in(); }
 };
 
-// A layer of torch's, weight [rows, inputs] and bias [rows]: all or some of the rows of one that is multiplied.
+// A layer as torch has it, weight [rows, inputs] and bias [rows]: all or some of the rows of a Dense.
 struct Part {
   Dense *layer;
   int first, rows;
@@ -67,7 +69,7 @@ struct Part {
       layer->bias[r] = bias[r - first];
     }
   }
-  // sum(i) is element i of the gradient of all layers; returns what is after this part's in `out`.
+  // Writes the gradient of this part to `out` and returns its end. sum(i) is element i of the gradient of all layers.
   template <class F> float *unpack(float *out, F sum) const {
     for (int r = first; r < first + rows; r++)
       for (int i = 0; i < layer->inputs; i++) *out++ = sum(layer->offset + (int64_t)r * layer->in() + i);
@@ -76,7 +78,7 @@ struct Part {
   }
 };
 
-// h = activation(z) in place of z [n], and its derivative.
+// Replaces z [n] by activation(z), and writes the derivative to `slope`.
 static __attribute__((noinline)) void activate_with_slope(Activation activation, float *z, float *slope, int n) {
   columns<Two>(n, [=](auto vector, int v) {
     typedef decltype(vector) V;

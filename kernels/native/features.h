@@ -4,7 +4,7 @@
 
 constexpr float FAR = 0x1p20f;  // beyond it sin_and_cos loses digits, and soon all of them
 
-// The angle less whole turns, by two parts of a turn in double: it keeps its digits up to 2^53 turns.
+// The angle minus whole turns. A turn is the sum of two doubles, so that digits are kept up to 2^53 turns.
 INLINE float within_a_turn(float angle) {
   constexpr double TURN = 0x1.921fb54442d18p+2, REST = 0x1.1a62633145c07p-52;
   const double turns = __builtin_rint(angle / TURN);
@@ -12,7 +12,7 @@ INLINE float within_a_turn(float angle) {
   return (float)(left < -TURN ? -TURN : left > TURN ? TURN : left);
 }
 
-// sin(w x) for each frequency w, then cos(w x), in rows after the `dim` rows of x; `pitch` is from row to row.
+// Writes sin(w x) for each frequency w, then cos(w x), to the rows after the `dim` rows of x. Rows are `pitch` apart.
 static __attribute__((noinline)) void fourier(const float *frequency, int frequencies, int dim, float *x, int64_t pitch, int n) {
   for (int d = 0; d < dim; d++) {
     float largest = 0;

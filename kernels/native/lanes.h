@@ -38,7 +38,7 @@ typedef uint64_t long_v __attribute__((vector_size(BYTES)));
 #if defined(__x86_64__)
 #if defined(__FMA__)
 INLINE float_v fma(float_v a, float_v b, float_v c) { return VECTOR(fmadd_ps)(a, b, c); }
-#else  // exact and slow, for processors before 2013; not inlined, which would take minutes to compile
+#else  // exact and slow, for processors before 2013; inlined, it would take minutes to compile
 __attribute__((noinline)) static float_v fma(float_v a, float_v b, float_v c) {
   for (int i = 0; i < NATIVE; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
   return c;
@@ -46,7 +46,7 @@ __attribute__((noinline)) static float_v fma(float_v a, float_v b, float_v c) {
 #endif
 INLINE float_v sqrt(float_v a) { return VECTOR(sqrt_ps)(a); }
 INLINE float_v larger(float_v a, float_v b) { return VECTOR(max_ps)(a, b); }  // a > b ? a : b, so a NaN in b stays
-INLINE float_v set(float_v, float x) { return VECTOR(set1_ps)(x); }  // 0 + x is an addition: it turns -0 into 0
+INLINE float_v set(float_v, float x) { return VECTOR(set1_ps)(x); }  // not 0 + x, which turns -0 into 0
 INLINE long_v multiply(long_v a, long_v b) { return (long_v)VECTOR(mul_epu32)((words_t)a, (words_t)b); }
 INLINE int_v pack(long_v a, long_v b) { return (int_v)VECTOR(shuffle_ps)((floats_t)a, (floats_t)b, 0x88); }
 #else
@@ -63,9 +63,9 @@ INLINE float_v to_float(int_v a) { return __builtin_convertvector(a, float_v); }
 INLINE float_v as_float(int_v a) { return (float_v)a; }
 INLINE int_v as_int(float_v a) { return (int_v)a; }
 INLINE float_v if_negative(int_v sign, float_v a, float_v b) { return sign < 0 ? a : b; }
-INLINE float_v if_above(float_v x, float_v floor, float_v a) { return (float_v)((x > floor) & (int_v)a); }  // or else 0
+INLINE float_v if_above(float_v x, float_v floor, float_v a) { return (float_v)((x > floor) & (int_v)a); }  // else 0
 
-// a machine's own loads and stores: GCC copies wide structs piece by piece
+// loads and stores of one vector of the machine: GCC copies wide structs piece by piece
 typedef float_v in_memory __attribute__((aligned(4), may_alias));
 template <class S> INLINE void get(const S *p, float_v &v) { v = *(const in_memory *)p; }
 template <class S> INLINE void get(const S *p, long_v &v) { v = (long_v)*(const in_memory *)p; }
@@ -105,22 +105,23 @@ template <class V, class S> INLINE V load(const S *p) {
   return v;
 }
 template <class V> INLINE V all(float x) { return set(V{}, x); }
-INLINE Long all_words(uint64_t x) { return set(Long{}, x); }  // of which only the low half counts
+INLINE Long all_words(uint64_t x) { return set(Long{}, x); }  // only the low half of each is used
 
-// ---- where only elements count and no sum: several vectors side by side, because one long chain of instructions leaves
-// a core idle, and it does not look far enough ahead to find the next
+// ---- For work on elements, without sums: several vectors side by side. One long chain of instructions leaves a core
+// idle, because the core does not look far enough ahead to find the next chain.
 typedef Wide<float_v, 2>::type Two;
 typedef Wide<float_v, 4>::type Four;
 template <class V> constexpr int width = sizeof(V) / sizeof(float);
 
-// f(V{}, v) for each v = 0, ... < n, in steps of the width of V: most of the way by V, the rest by one vector of the machine.
+// Calls f(V{}, v) for v = 0, ... < n in steps of the width of V, and for the rest f(float_v{}, v), one vector of the
+// machine at a time.
 template <class V, class F> INLINE void columns(int n, F f) {
   int v = 0;
   for (; n - v > width<V> / 2; v += width<V>) f(V{}, v);
   for (; v < n; v += NATIVE) f(float_v{}, v);
 }
 
-// The first `count` of 16 lanes, from and to memory that ends there.
+// Writes and reads the first `count` of 16 lanes; the memory ends there.
 INLINE void write(float *to, const float *lanes, int64_t count) {
   if (count >= LANES) store(to, load<Float>(lanes));
   else memcpy(to, lanes, count * sizeof *to);

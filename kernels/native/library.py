@@ -20,9 +20,9 @@ from kernels.native.compilation import BuildError, Compilation, choices, compile
 
 @functools.cache
 def processor() -> str:
-    """Return what tells apart the processors that may share a folder: -march=native means other code on each."""
+    """Return a description of the processor: processors may share a folder, but not the code of -march=native."""
     try:
-        with open("/proc/cpuinfo") as file:  # only the first: a hundred take long
+        with open("/proc/cpuinfo") as file:  # only the first processor: a hundred take long
             lines = itertools.takewhile(str.strip, file)
             return "".join(line for line in lines if line.split(":")[0].strip() in ("model name", "flags", "Features"))
     except OSError:
@@ -43,12 +43,12 @@ def key(command: list[str]) -> str:
 
 
 def folder() -> Path:
-    """Return where libraries are kept, made if it was missing; for this process only where that cannot be written."""
+    """Return the folder of the libraries, created if it is missing, or a temporary one if it cannot be written."""
     try:
         kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fused-ddpm"
         kept.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=kept).close()
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         return _temporary_folder(str(error))
     return kept
 
@@ -65,7 +65,7 @@ def _temporary_folder(why: str) -> Path:
 
 
 def kept(where: Path, name: str) -> Path | None:
-    """Return the library of this key. Its digest is a part of its name: one that is damaged is deleted."""
+    """Return the library with this key, or None. Its name contains its digest, so that damaged ones are deleted."""
     for path in where.glob(f"{name}-*.so"):
         with contextlib.suppress(OSError):  # another process may have deleted it
             if path.name == f"{name}-{digest_of(path)}.so":
@@ -75,7 +75,7 @@ def kept(where: Path, name: str) -> Path | None:
 
 
 class Library:
-    """The library, built and loaded at first need. Works in several threads, and in a child after a fork."""
+    """The library, built and loaded when it is first needed. Works in several threads, and in a child after a fork."""
 
     def __init__(self) -> None:
         self.after_fork()
@@ -83,15 +83,15 @@ class Library:
         self.problem: str | None = None
 
     def after_fork(self) -> None:
-        """Forget the compiler that a parent has started, and its locks: a child has neither."""
+        """Forget the compiler that the parent has started, and the parent's lock: a child has neither."""
         self.lock = threading.RLock()
         self.started: Compilation | None = None
 
     def begin(self) -> None:
-        """Start the compiler, if that has to be, and return at once."""
+        """Start the compiler if the library must be built, and return at once."""
         with self.lock:
             if self.loaded is None and self.problem is None and self.started is None:
-                with contextlib.suppress(BuildError, OSError):  # said at first use
+                with contextlib.suppress(BuildError, OSError):  # reported at the first use
                     command, where = compiler(), folder()
                     name = key(command)
                     if kept(where, name) is None:
@@ -129,10 +129,10 @@ class Library:
         return Compilation.start(command, where, name, ()).finish()
 
     def finish(self) -> None:
-        """Wait for a compiler that has been started; a library that it made is then kept."""
+        """Wait for the compiler if it has been started. The library that it builds is kept."""
         with self.lock:
             if self.started is not None:
-                with contextlib.suppress(BuildError, OSError):  # tried again, and said, at first use
+                with contextlib.suppress(BuildError, OSError):  # tried again, and reported, at the first use
                     self.started.finish()
                 self.started = None
 
@@ -143,7 +143,7 @@ os.register_at_fork(after_in_child=library.after_fork)
 
 
 def problem() -> str | None:
-    """Return why the library cannot be used here, None if it can."""
+    """Return why the library cannot be used here, or None if it can."""
     try:
         library.load()
     except BuildError as error:

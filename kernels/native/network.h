@@ -1,5 +1,5 @@
-// Multilayer perceptrons on some samples at a time. Every sum is in the order of its index; an output's has its bias last,
-// because a large one would cost each term some digits.
+// Multilayer perceptrons on several samples at a time. Every sum runs in the order of its index. The bias of an output
+// is added last, because a large bias would cost each term some digits.
 #pragma once
 #include "elementary.h"
 
@@ -10,20 +10,21 @@ template <class V> INLINE V activate(Activation activation, V z) {
   return larger(V{}, z);
 }
 
-// A hidden layer, w1 [H, inputs] and b1 [H], and the linear layer after it, w2 [D, H] and b2 [D], as torch keeps them; D is
-// 0 where another hidden layer comes instead. `pitch` is from row to row of w1: a first layer has a last column for the time.
+// A hidden layer, w1 [H, inputs] and b1 [H], and the linear layer after it, w2 [D, H] and b2 [D], as torch keeps them.
+// D is 0 if another hidden layer comes instead. Rows of w1 are `pitch` apart: a first layer has a last column for the
+// time.
 struct Perceptron {
   const float *w1, *b1, *w2, *b2;
   int inputs, hidden, dim, pitch;
   Activation activation;
 };
 
-// A first layer's biases at one time.
+// The biases of a first layer plus what one time adds to them.
 INLINE void bias_at(const Perceptron &p, float time, float *bias) {
   for (int j = 0; j < p.hidden; j++) bias[j] = __builtin_fmaf(time, p.w1[j * p.pitch + p.pitch - 1], p.b1[j]);
 }
 
-// The output for one input, one dimension and relu; h, unless it is null, takes the hidden units, h_row from one to the next.
+// The output for one input, one dimension and relu. Unless h is null, the hidden units are stored there, h_row apart.
 template <class V> INLINE V output(const Perceptron &p, V x, const float *bias, float *h, int h_row) {
   V sum = V{};
   for (int j = 0; j < p.hidden; j++) {
@@ -63,7 +64,7 @@ INLINE void units(const Perceptron &p, int unit, const float *x, int x_row, cons
   });
 }
 
-// x [inputs, n], bias [H] -> out [D, n], and h [H, n] unless it is null; each row that far from the next.
+// x [inputs, n], bias [H] -> out [D, n], and h [H, n] unless it is null. Rows are x_row, out_row and h_row apart.
 static __attribute__((noinline)) void outputs(const Perceptron &p, const float *x, int x_row, const float *bias, float *h,
                                               int h_row, float *out, int out_row, int n) {
   int unit = 0;

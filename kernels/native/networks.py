@@ -13,16 +13,16 @@ ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2}  # as kernels/native/network.h n
 
 
 def addresses(tensors: Sequence[Tensor]) -> ctypes.Array:
-    """Return the addresses of contiguous tensors, which must live as long as they are used."""
+    """Return the addresses of contiguous tensors. The tensors must live as long as the addresses are used."""
     return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
 
 class Shape(NamedTuple):
-    """How many networks there are, one where mean and std share their hidden layers, and their layers.
+    """The hidden layers of a pair's networks: of two, or of one if mean and std share their hidden layers.
 
     Attributes:
-        widths: of the hidden layers of each, in this order.
-        depths: how many hidden layers each has.
+        widths: the widths of the hidden layers, one network after the other.
+        depths: how many hidden layers each network has.
     """
 
     widths: tuple[int, ...]
@@ -30,7 +30,7 @@ class Shape(NamedTuple):
 
     @property
     def arguments(self) -> tuple[ctypes.Array, ctypes.Array, int]:
-        """Return what C++ takes: widths, depths, and how many networks there are."""
+        """Return the arguments of C++: widths, depths, and how many networks there are."""
         widths, depths = ((ctypes.c_int * len(values))(*values) for values in self)
         return widths, depths, len(depths)
 
@@ -42,7 +42,7 @@ def shape(pair: MLPPair) -> Shape:
 
 
 def tensors(pair: MLPPair) -> tuple[Tensor, ...]:
-    """Return weight and bias of every layer as kernels take them: with a trunk, both heads are one linear layer."""
+    """Return weight and bias of every layer as kernels need them: with a trunk, both heads are one linear layer."""
     values = pair.values
     if not pair.trunk:
         return values

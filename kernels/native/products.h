@@ -1,9 +1,9 @@
-// Products of two matrices of rows, over all of their columns: the sums of every pair of rows, in 16 lanes. The lanes and
-// the order within each are the same whatever the tiles are.
+// Products of the rows of two matrices, over all columns: a sum in 16 lanes for every pair of rows. The lanes and the
+// order within each are the same whatever the tiles are.
 #pragma once
 #include "lanes.h"
 
-// Where the columns are: `steps` pieces of `samples` columns, each piece `pitch` after the last, in rows `row` apart.
+// Where the columns are: `steps` pieces of `samples` columns. Pieces are `pitch` apart, rows are `row` apart.
 struct Grid {
   int row, pitch, steps, samples;
 };
@@ -36,7 +36,8 @@ static __attribute__((noinline)) void tile_of_products(const Grid &g, const floa
   }
 }
 
-// sums [a_rows, b_rows, LANES] += the products of all rows; columns after g.samples, up to a multiple of LANES, count too
+// sums [a_rows, b_rows, LANES] += the products of all rows. Columns after g.samples, up to a multiple of LANES, are
+// added too.
 static void add_products(const Grid &g, const float *a, int a_rows, const float *b, int b_rows, float *sums) {
   for (int i = 0; i < a_rows;) {
     const bool four = a_rows - i >= 4;

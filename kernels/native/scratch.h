@@ -1,4 +1,5 @@
-// Memory that a thread keeps from call to call: given back and taken again, all of its pages would be zeroed each time.
+// Memory that a thread keeps from call to call. If it were freed and allocated again, the system would zero all of its
+// pages each time.
 #pragma once
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@ struct Scratch {
 };
 static thread_local Scratch scratch;
 
-// Makes room for an M(scratch, sizes...), which takes what it needs from the scratch. Returns whether there was enough memory.
+// Makes room for an M(scratch, sizes...), which takes its memory from the scratch. Returns whether there was enough
+// memory.
 template <class M, class... S> static bool arrange(const S &...sizes) {
   scratch.counting = true, scratch.used = 0;
   (void)M(scratch, sizes...);

@@ -1,4 +1,4 @@
-// Constants by step, t = 1 ... T: row t - 1 of each.
+// Constants by step: element t - 1 of each is for step t = 1 ... T.
 #pragma once
 #include <stdint.h>
 

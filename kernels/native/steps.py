@@ -12,7 +12,7 @@ from kernels.networks import CPU, MLPPair, StepTables
 
 
 class Steps(ctypes.Structure):
-    """kernels/native/steps.h, and the tensors that it points to, which live as long."""
+    """The struct of kernels/native/steps.h. It keeps the tensors alive that it points to."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("scale", "noise_scale", "of_data", "of_state", "variance")),
@@ -29,7 +29,7 @@ def _steps(count: int, *tensors: Tensor | None) -> Steps:
 
 
 def with_tables(steps: Steps, tables: StepTables | None) -> Steps:
-    """Return the same with the tables of a network."""
+    """Return `steps` with the tables of a network."""
     if tables is None:
         return steps
     constants = (*steps.kept, None, None, None, None, None)[:5]
@@ -50,21 +50,21 @@ class Form(NamedTuple):
 
     @property
     def arguments(self) -> tuple[int, float, float]:
-        """Return what C++ takes."""
+        """Return the arguments of C++."""
         return ctypes.addressof(self.steps), self.constant, self.terminal
 
     def with_tables(self, tables: StepTables | None) -> "Form":
-        """Return the same with the tables of a network."""
+        """Return this form with the tables of a network."""
         return self if tables is None else self._replace(steps=with_tables(self.steps, tables))
 
 
 def of_bound(pair: MLPPair, betas: Tensor, closed_form: bool) -> Form:
-    """Return the form of the bound of a pair."""
+    """Return the form of a pair's bound: in closed form, or of Eq. 3."""
     return (_closed_form if closed_form else _sampled)(betas, CPU).with_tables(pair.tables)
 
 
 def of_draws(pair: MLPPair, betas: Tensor) -> Form:
-    """Return the form of drawn terms of a pair, in closed form; its scales are those of q(x_t | x_0)."""
+    """Return the form of a pair's drawn terms, in closed form. Its scales are those of q(x_t | x_0)."""
     return _drawn(betas, CPU).with_tables(pair.tables)
 
 

@@ -1,5 +1,6 @@
-// A loop over pieces on several threads. The caller takes part, and waits only for pieces that another thread has begun: on
-// a busy machine it loses the help and nothing more. Threads are started at first need, and anew in a child after a fork.
+// A loop over pieces on several threads. The caller takes part, and waits only for pieces that another thread has
+// begun. So on a busy machine it loses the help of the others and nothing more. Threads are started when they are first
+// needed, and again in a child after a fork.
 #pragma once
 #include <pthread.h>
 #include <sched.h>
@@ -8,16 +9,16 @@
 
 namespace threads {
 
-// To sleep and be woken takes longer than a small call, so a thread first looks for this long whether there is something to
-// do, and offers its core to others each time.
+// To block a thread and wake it takes longer than a small call. So a thread first polls for work for this long, and
+// yields its core after each look.
 constexpr int64_t PATIENCE_NS = 200000;
 
 struct Job {
   void (*run)(const void *, int64_t);
   const void *function;
   int64_t pieces, next;
-  int wanted, helpers;  // threads that may still join, and those that are at work
-  unsigned mode;        // of the caller's floating-point arithmetic, as torch.set_flush_denormal may have changed it
+  int wanted, helpers;  // threads that may still join, and threads that are at work
+  unsigned mode;        // the caller's floating-point mode, which torch.set_flush_denormal may have changed
   Job *after;
 };
 
@@ -35,7 +36,7 @@ static int64_t now() {
   return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-// Looks until `found()`, or until patience ends.
+// Polls until `found()`, or for PATIENCE_NS.
 template <class F> static void look(F found) {
   for (const int64_t until = now() + PATIENCE_NS; !found() && now() < until;) sched_yield();
 }
@@ -52,7 +53,7 @@ static void take_part(Job &job) {
   for (int64_t i; (i = __atomic_fetch_add(&job.next, 1, __ATOMIC_RELAXED)) < job.pieces;) job.run(job.function, i);
 }
 
-static Job *open_job(const Pool &p) {  // with the mutex
+static Job *open_job(const Pool &p) {  // the caller holds the mutex
   Job *job = p.jobs;
   while (job && job->wanted == 0) job = job->after;
   return job;
@@ -97,7 +98,7 @@ static bool start_helper(Pool &p) {
   return true;
 }
 
-// f(i) for i = 0 ... pieces - 1, on at most `most` threads, in no order.
+// Calls f(i) for i = 0 ... pieces - 1 on at most `most` threads, in any order.
 template <class F> static void parallel(int64_t pieces, int most, const F &f) {
   Job job{[](const void *function, int64_t i) { (*(const F *)function)(i); }, &f, pieces, 0, 0, 0, mode(), nullptr};
   if (most > pieces) most = (int)pieces;

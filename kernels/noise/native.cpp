@@ -2,7 +2,7 @@
 #include "../native/noise.h"
 #include "../native/threads.h"
 
-// out [steps, count, dim]. Written in pieces of ELEMENTS elements and GROUPS groups of four steps.
+// Writes out [steps, count, dim] in pieces of ELEMENTS elements and GROUPS groups of four steps.
 extern "C" void normal(float *out, int64_t count, int64_t dim, int64_t steps, uint64_t seed, uint32_t step, int64_t first,
                        uint32_t stream, int threads) {
   constexpr int ELEMENTS = 256, GROUPS = 64;

@@ -1,4 +1,4 @@
-"""The noise stream in Triton, a part of it written to memory."""
+"""The noise stream in Triton, written to memory."""
 
 import torch
 import triton
@@ -19,11 +19,12 @@ def normal_kernel(
     out_ptr, count, dim, steps, first_low, first_high, step, seed_low, seed_high,
     STREAM: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """out [steps, count, dim]; a program has BLOCK elements of a group of four steps. STREAM is shifted into place."""
+    """Write out [steps, count, dim]. A program writes BLOCK elements of a group of four steps. STREAM is shifted."""
     size = count * dim
     blocks = tl.cdiv(size, BLOCK)
     group = tl.program_id(0) // blocks
-    # lanes store neighbours: Triton would else give four to a lane for the one row of the four that it knows is aligned
+    # Neighbouring lanes store neighbouring elements. Otherwise Triton would give each lane four elements, because it
+    # knows one row of the four to be aligned.
     at = tl.max_contiguous(tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK), 1)
     four = normals(
         sample_words(first_low, first_high, at // dim),
@@ -39,7 +40,7 @@ def normal_kernel(
 
 
 def normal(count: int, dim: int, steps: int, place: Place, stream: int, device: torch.device) -> Tensor:
-    """Standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
+    """Return standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
     sizes.check_elements(count * dim)
     out = torch.empty(steps, count, dim, dtype=torch.float32, device=device)
     if count > 0:

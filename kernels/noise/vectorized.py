@@ -8,7 +8,7 @@ from kernels.vectorized import noise, tiles
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step); 4 D bytes are written."""
+    """Return the number of operations for a (sample, step), which also writes 4 D bytes."""
     return dim * noise.OPERATIONS
 
 
@@ -21,7 +21,7 @@ def normal(
     device: torch.device,
     normal_tile: tiles.NormalTile = noise.normal_tile,
 ) -> Tensor:
-    """Standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
+    """Return standard normals of the stream, [steps, count, dim] float32: row t - 1 is the noise of step t."""
     out = torch.empty(steps, count, dim, dtype=torch.float32, device=device)
     for block in tiles.blocks(place.first, count, dim, device):
         for tile in tiles.time_tiles(steps):

@@ -1,1 +1,1 @@
-"""Shared by the ops on `reference`: the noise stream as the papers write it."""
+"""Code that the ops of `reference` share: the noise stream as the papers write it."""

@@ -18,18 +18,18 @@ Word = TypeVar("Word", int, Tensor)
 
 
 def key_of(seed: int) -> tuple[int, int]:
-    """Return the two words of a seed of 64 bits."""
+    """Return the two 32-bit words of a 64-bit seed."""
     return seed & MASK, seed >> 32 & MASK
 
 
 def multiply(multiplier: int, word: Word) -> tuple[Word, Word]:
-    """High and low 32 bits of the 64-bit product. An int64 product wraps, which leaves its bits intact."""
+    """Return the high and low 32 bits of the 64-bit product. An int64 product wraps around, which keeps its bits."""
     product = multiplier * word
     return (product >> 32) & MASK, product & MASK
 
 
 def philox(counter: tuple[Word, Word, Word, Word], key: tuple[int, int]) -> tuple[Word, Word, Word, Word]:
-    """Four random 32-bit words for each counter: ints or int64 tensors with values in [0, 2^32)."""
+    """Return four random 32-bit words for each counter: ints or int64 tensors with values in [0, 2^32)."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):
@@ -41,14 +41,14 @@ def philox(counter: tuple[Word, Word, Word, Word], key: tuple[int, int]) -> tupl
 
 
 def box_muller(radius_word: Tensor, angle_word: Tensor) -> tuple[Tensor, Tensor]:
-    """Two standard normals, float64, from two words: cos first, sin second."""
+    """Return two standard normals, float64, from two words: cos first, sin second."""
     radius = torch.sqrt(-2 * torch.log((radius_word.double() + 0.5) * 2.0**-32))
     angle = angle_word.double() * (2 * math.pi * 2.0**-32)
     return radius * torch.cos(angle), radius * torch.sin(angle)
 
 
 def group_normals(count: int, dim: int, groups: range, place: Place, stream: int, device: torch.device) -> Tensor:
-    """The normals of the steps 4 k + 1 ... 4 k + 4 for every k in `groups`, [4 * groups, count, dim] float32."""
+    """Return the normals of steps 4 k + 1 ... 4 k + 4 for every k in `groups`, [4 * groups, count, dim] float32."""
     counter = torch.meshgrid(
         torch.arange(groups.start, groups.stop, device=device),
         torch.arange(place.first, place.first + count, device=device),

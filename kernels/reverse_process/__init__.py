@@ -1,4 +1,4 @@
-"""network -> x_0, or the whole history from x_T to x_0 (Ho 2020, Eq. 2 reversed)."""
+"""The reverse process of a network: x_0, or all states from x_T to x_0 (Ho 2020, Eq. 1)."""
 
 import torch
 from torch import Tensor
@@ -22,24 +22,24 @@ def reverse_process(
     condition: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
-    """Samples of a network, x_T and the noise of every step from the stream.
+    """Draw samples from a network. x_T and the noise of every step come from the noise stream.
 
     Args:
-        network: as in kernels.variational_bound, with an int attribute `dim`. Samples are made on the device of its
-            parameters, and in their dtype.
+        network: as in kernels.variational_bound, with an int attribute `dim`. Samples are computed on the device and
+            in the dtype of its parameters.
         steps: T.
-        count: how many samples.
-        seed, first: place in the noise stream; `first` is the stream's index of the first sample.
-        history: whether to return every state.
-        condition: [count, C], for a network that takes it.
+        count: the number of samples.
+        seed, first: the place in the noise stream. `first` is the index of the first sample in the stream.
+        history: whether to return all states instead of x_0 alone.
+        condition: [count, C], for a network that is conditioned.
         backend: a name, or None for the best that the network, its dtype and its device allow.
 
     Returns:
-        [count, D], or with `history` [T+1, count, D] from x_T to x_0. On one backend, device and number of threads a
-        sample depends on (seed, its index) alone, bit for bit, where the backend's kernels hold the network.
+        x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]. If the backend's kernel holds the network, then
+        on one backend, device and number of threads a sample's bits depend only on the seed and the sample's index.
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
+        TypeError, ValueError, RuntimeError: an argument is not valid, or the backend is not available.
     """
     pair, place = networks.describe(network), Place(seed, 0, first)
     known = pair or networks.called(network)
@@ -74,7 +74,7 @@ def _like_samples(
 def samples(
     pair: MLPPair, steps: int, count: int, place: Place, history: bool, condition: Tensor | None, backend: str
 ) -> Tensor:
-    """As reverse_process, of a pair that the backend holds."""
+    """Compute reverse_process for a pair that the backend's kernel holds."""
     steps, count, place = _checked(steps, count, place, pair.device)
     networks.check_condition(pair.condition_dim, condition, count)
     conditions = () if condition is None else (condition.detach().float().resolve_neg().contiguous(),)

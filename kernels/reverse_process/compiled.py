@@ -1,11 +1,12 @@
 """The reverse process under torch.compile: a scan over the groups of a tile, whose body is one loop over samples.
 
 The scan is a loop in the generated wrapper, so that code size and compile time do not grow with T. Each of its
-iterations costs 4 us, whatever it does. Small networks therefore have their units unrolled, as in the variational
-bound, and GROUPS groups too: a state stays in registers for 8 steps. (Two vectors of samples side by side, so that one
-need not wait for the other, were slower: 0.69 instead of 0.44 ms; the loop outgrows what a core keeps decoded.)
+iterations costs 4 us, whatever it does. For small networks the units are therefore unrolled, as in the variational
+bound, and so are GROUPS groups: a state stays in registers for 8 steps. (Two vectors of samples side by side, which
+hide each other's latency, were slower: 0.69 instead of 0.44 ms. The loop no longer fits a core's cache of decoded
+instructions.)
 
-Beside the operations that are counted below, 4 D bytes are read (the noise) for a (sample, step).
+In addition to the operations counted below, 4 D bytes (the noise) are read for a (sample, step).
 """
 
 import functools
@@ -27,7 +28,7 @@ GROUPS = 2  # 1, 2, 4: 0.56, 0.44 and 0.39 ms at the tutorial's size, and 5, 9 a
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step), those of an unrolled network counted in the machine code."""
+    """Return the number of operations for a (sample, step); for an unrolled network, counted in the machine code."""
     if not is_unrolled(dim, hidden):
         return vectorized.operations(dim, hidden)
     return dim * noise.OPERATIONS + 4 * hidden * (dim + 1) + 38 * dim
@@ -36,17 +37,17 @@ def operations(dim: int, hidden: int) -> int:
 def groups_unrolled(
     x: Tensor, eps: Tensor, step_mask: Tensor, at_mean: Tensor, at_std: Tensor, *weights: Tensor
 ) -> list[Tensor]:
-    """As vectorized.group, for eps [4, GROUPS, D, width], step_mask and tables [4, GROUPS].
+    """Compute vectorized.group for GROUPS groups: eps [4, GROUPS, D, width], step_mask and tables [4, GROUPS].
 
-    at_mean, at_std: [4, GROUPS, H], what the hidden units get from the time and their biases: in the loop over samples
-    it would be computed again for every vector of them.
+    at_mean, at_std: [4, GROUPS, H], what the time and the biases add to the hidden units. In the loop over samples it
+    would be computed again for every vector of samples.
     """
     dim = len(x)
     states = []
     for k, i in itertools.product(range(GROUPS), (3, 2, 1, 0)):
         outputs = []
         for (w1, _, w2, b2), at_time in ((weights[:4], at_mean), (weights[4:8], at_std)):
-            # sums of so few terms that the compiler unrolls them
+            # the sums have so few terms that the compiler unrolls them
             z = (w1[:, :dim, None] * x).sum(1) + at_time[i, k][:, None]  # [H, width]
             outputs.append((w2[:, :, None] * torch.relu(z)).sum(1) + b2[:, None])
         f, s = outputs
@@ -58,7 +59,7 @@ def groups_unrolled(
 
 
 def walk(history: bool, x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
-    """All states of a tile, or the last: to keep them takes a third of the time."""
+    """Return all states of a tile, or only the last: to keep them all takes a third of the time."""
     weights, tables = weights[:8], weights[8:]
     constants: tuple[Tensor, ...] = (eps, time, step_mask, *tables)
     step: Callable[..., list[Tensor]] = vectorized.group
@@ -77,18 +78,19 @@ def walk(history: bool, x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor,
 
 
 def history_tile(*tensors: Tensor) -> Tensor:
-    """As vectorized.history_tile."""
+    """Compute vectorized.history_tile."""
     return walk(True, *tensors)
 
 
 def reverse_tile(*tensors: Tensor) -> Tensor:
-    """As vectorized.reverse_tile."""
+    """Compute vectorized.reverse_tile."""
     return walk(False, *tensors)
 
 
 OPTIONS: dict[str, Any] = EXACT | {
     "size_asserts": False,
-    # torch keeps compiled scans on disk only if told that it may: the body is part of the graph, hence of the key
+    # Torch caches compiled scans on disk only if told that this is safe. It is safe, because the body is part of the
+    # graph and so of the key.
     "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.scan": torch.__version__},
 }
 

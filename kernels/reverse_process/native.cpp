@@ -1,7 +1,7 @@
 // The reverse process, a block of samples at a time: noise, both networks, x_{t-1} = mean + std eps.
 //
-// Limits at D = 1, H = 4 for a (sample, step): 25 instructions on AVX2 (counted by valgrind), and 7.1 cycles until Zen 3 has
-// a port for each (llvm-mca); it takes 2.0 ns on a core of an EPYC of 2.6 GHz or more.
+// Limits at D = 1, H = 4 for a (sample, step): 25 instructions on AVX2 (counted by valgrind), for which the ports of
+// Zen 3 need 7.1 cycles (llvm-mca). Measured: 2.0 ns on a core of an EPYC at 2.6 GHz or more.
 #include "../native/features.h"
 #include "../native/gaussian.h"
 #include "../native/network.h"
@@ -26,13 +26,13 @@ struct Reverse {
   Key terminal, reverse;
   int dim, networks, frequencies;
   const float *frequency;  // of Fourier features
-  const float *condition;  // [count, conditions], what the networks are conditioned on
+  const float *condition;  // [count, conditions]
   int conditions;
   Network network[2];      // of the mean and of the std, or one with the outputs of both
   Steps steps;
   float *out;
   int inputs() const { return dim * (1 + 2 * frequencies) + conditions; }  // x, its Fourier features, the condition
-  bool in_registers() const {  // where there is one dimension only
+  bool in_registers() const {  // whether a step of both networks can stay in registers
     return dim == 1 && networks == 2 && frequencies + conditions == 0 && network[0].depth == 1 && network[1].depth == 1 &&
            network[0].layers[0].activation == RELU;
   }
@@ -54,18 +54,18 @@ struct State {
       if (k < p.networks) bias[k] = s.take<float>(p.network[k].layers[0].hidden);
       output[k] = outputs + k * p.dim * SAMPLES;
     }
-    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));  // last: their odd size would move the rows within a page
+    counters = s.take<Counter>(p.dim * (SAMPLES / LANES));  // last: their odd size would shift rows within a page
   }
 };
 
-// x_{t-1} from x_t and the networks' outputs f and s, t counted from 0.
+// Returns x_{t-1} from x_t and the networks' outputs f and s. t is counted from 0.
 template <class V> INLINE V next_x(const Steps &steps, int64_t t, V x, V f, V s, V eps) {
   if (!steps.skip) return fma(std_of(s), eps, f);
   const V mean = fma(x, all<V>(steps.skip[t]), f * steps.out[t]);
   return fma(std_of(s, steps.std_scale[t]), eps, mean);
 }
 
-// The same for one dimension of a block.
+// Applies next_x to one dimension of a block.
 __attribute__((noinline)) void step(const Steps &steps, int64_t t, const float *f, const float *s, const float *eps, float *x,
                                     int n) {
   columns<Four>(n, [=, &steps](auto vector, int v) {
@@ -74,7 +74,7 @@ __attribute__((noinline)) void step(const Steps &steps, int64_t t, const float *
   });
 }
 
-// The same with both networks, all of it in registers.
+// Computes both networks and next_x for D = 1, all in registers.
 __attribute__((noinline)) void step_of_one(const Reverse &p, int64_t t, float *const bias[2], const float *eps, float *x,
                                            int n) {
   const Perceptron &mean = p.network[0].layers[0], &std = p.network[1].layers[0];
@@ -139,8 +139,9 @@ bool block(const Reverse &p, int64_t begins, int n) {
 
 }  // namespace
 
-// out [count, dim], or with `history` [T + 1, count, dim]; tensors: weight and bias of every layer of the mean, then of the
-// std, or of one network with the outputs of both; widths: of their hidden layers, `depths` of them for each.
+// out: [count, dim], or with `history` [T + 1, count, dim].
+// tensors: weight and bias of every layer of the mean, then of the std; or of one network with the outputs of both.
+// widths: the widths of the hidden layers, one network after the other. depths: how many hidden layers each has.
 // Returns whether there was enough memory.
 extern "C" bool reverse_process(float *out, const float *const *tensors, const int *widths, const int *depths, int networks,
                                 int activation, const float *frequency, int frequencies,
@@ -161,7 +162,7 @@ extern "C" bool reverse_process(float *out, const float *const *tensors, const i
     }
     tensors += 2;
   }
-  // a few samples are shared out among all threads: how, no sample depends on
+  // a few samples are divided among all threads; no sample depends on how
   const int64_t share = 1 + (count - 1) / threads, even = (share + LANES - 1) / LANES * LANES;
   const int64_t each = even < SAMPLES ? even : SAMPLES;
   Enough enough;

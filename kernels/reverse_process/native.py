@@ -1,4 +1,4 @@
-"""The reverse process in C++, of networks of any depth and activation, with Fourier features and tables by step."""
+"""The reverse process in C++, for networks of any depth and activation, with Fourier features and tables by step."""
 
 import ctypes
 
@@ -13,7 +13,7 @@ from kernels.place import Place
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step)."""
+    """Return the number of operations for a (sample, step)."""
     return dim * (call.OPERATIONS_OF_A_NORMAL + 33) + 2 * hidden * (2 * dim + 1)
 
 
@@ -28,7 +28,7 @@ _reverse_process = call.function(
 def reverse_process(
     pair: MLPPair, steps: int, count: int, place: Place, history: bool, condition: Tensor | None = None
 ) -> Tensor:
-    """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
+    """Return x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
     shape = (steps + 1, count, pair.dim) if history else (count, pair.dim)
     out = torch.empty(shape, dtype=torch.float32, device=pair.device)
     tensors, tables = networks.tensors(pair), native_steps.of_tables(steps, pair.tables)

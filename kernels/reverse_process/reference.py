@@ -10,7 +10,7 @@ from kernels.place import Place
 
 
 def history(network: Network, x: Tensor, steps: int, eps: Tensor | None = None) -> Tensor:
-    """x_{t-1} ~ p(x_{t-1} | x_t) = N(mean(x_t, t / (T + 1)), std(x_t, t / (T + 1))^2) for t = T ... 1.
+    """Draw x_{t-1} ~ p(x_{t-1} | x_t) = N(mean(x_t, t / (T + 1)), std(x_t, t / (T + 1))^2) for t = T ... 1.
 
     Args:
         network: (x [N, D], t [N, 1]) -> (mean [N, D], std [N, D]).
@@ -29,7 +29,7 @@ def history(network: Network, x: Tensor, steps: int, eps: Tensor | None = None) 
 
 
 def reverse_process(network: Called, steps: int, count: int, place: Place, whole: bool) -> Tensor:
-    """The same on x_T and noise of the stream: x_0 [count, D], or x_T ... x_0 if `whole`."""
+    """Return `history` with x_T and noise from the noise stream: x_0 [count, D], or x_T ... x_0 if `whole`."""
     draw = place._asdict() | {"device": network.device, "backend": "reference"}
     x = noise.normal(count, network.dim, stream=noise.TERMINAL, **draw)[0].to(network.dtype)
     eps = noise.normal(count, network.dim, steps, stream=noise.REVERSE, **draw).to(network.dtype)

@@ -1,14 +1,14 @@
 """The reverse process in one launch: a program takes some samples through all T steps and writes x_0, or every state.
 
-Step t needs all of step t + 1, so that few samples leave most of a device idle and latency is what they wait for: a
-small network's kernel therefore makes the noise of the next four steps while it walks through these.
+Step t needs all of step t + 1. So with few samples most of the device is idle, and latency decides. The kernel for
+small networks therefore makes the noise of the next four steps while it computes the current four.
 
-Two kernels share the work (see kernels.triton.sizes). Both compute a sample the same way wherever it is; the small
-networks' does what `native` does, operation by operation, and gives the same bits.
+Two kernels share the work (see kernels.triton.sizes). Both compute a sample the same way wherever it is. The kernel for
+small networks does what `native` does, operation by operation, and gives the same bits.
 
-Limits, D = 1, H = 4, compiled for sm_90 (59 registers, no spills): 390 instructions in the loop over a group of four
-steps, 98 for a (sample, step); 34 of them are the noise. An H100 issues 132 * 4 warp instructions a cycle, that is 173
-(sample, step) pairs. Bytes: those of the result.
+Limits at D = 1, H = 4, compiled for sm_90 (59 registers, no spills): 390 instructions in the loop over a group of four
+steps, 98 for a (sample, step); 34 of them are the noise. An H100 issues 132 * 4 warp instructions per cycle, that is
+173 (sample, step) pairs. Memory traffic is the result alone.
 """
 
 import torch
@@ -29,7 +29,7 @@ REVERSE, TERMINAL = (tl.constexpr(which << constants.STREAM_SHIFT) for which in 
 
 @triton.jit
 def draw(sample, group, stream: tl.constexpr, seed_low, seed_high, D: tl.constexpr):
-    """Four normals for each of D dimensions."""
+    """Return four normals for each of D dimensions."""
     dimensions = ()
     for d in tl.static_range(D):
         dimensions = dimensions + (normals(sample, group, 0, stream + d, seed_low, seed_high),)
@@ -38,7 +38,7 @@ def draw(sample, group, stream: tl.constexpr, seed_low, seed_high, D: tl.constex
 
 @triton.jit
 def store(out_ptr, n, x, mask, D: tl.constexpr):
-    """Rows n of out [count, D] from a tuple of D blocks."""
+    """Store a tuple of D blocks in rows n of out [count, D]."""
     for d in tl.static_range(D):
         tl.store(out_ptr + n.to(tl.int64) * D + d, x[d], mask=mask)
 
@@ -47,7 +47,7 @@ def store(out_ptr, n, x, mask, D: tl.constexpr):
 def step_back(
     mean_network, std_network, x, time, tables, eps, i, D: tl.constexpr, H: tl.constexpr, TABLES: tl.constexpr
 ):
-    """x_{t-1} from x_t, with normal i of the four."""
+    """Return x_{t-1} from x_t, with normal i of the four."""
     f, hidden = unrolled.forward(mean_network, x, time, D, H)
     s, hidden = unrolled.forward(std_network, x, time, D, H)
     new = ()
@@ -63,7 +63,7 @@ def unrolled_kernel(
     count, steps, first_low, first_high, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, HISTORY: tl.constexpr,
 ):  # fmt: skip
-    """out [count, D], or with HISTORY [T+1, count, D]."""
+    """Write out [count, D], or with HISTORY [T+1, count, D]."""
     TABLES: tl.constexpr = skip_ptr is not None
     mean_network = unrolled.load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H)
     std_network = unrolled.load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H)
@@ -75,7 +75,7 @@ def unrolled_kernel(
         x = x + (terminal[d][0],)
     if HISTORY:
         store(out_ptr, n, x, n < count, D)
-    # t is counted from 0. The last group first, which may have fewer than four steps
+    # t is counted from 0. The last group comes first. It may have fewer than four steps.
     last = tl.cdiv(steps, 4) - 1
     eps = draw(sample, last, REVERSE, seed_low, seed_high, D)
     for t in range(steps - 1, 4 * last - 1, -1):
@@ -105,7 +105,7 @@ def wide_kernel(
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, DIMS: tl.constexpr, UNITS: tl.constexpr,
     HISTORY: tl.constexpr,
 ):  # fmt: skip
-    """As unrolled_kernel."""
+    """Write the same as unrolled_kernel."""
     TABLES: tl.constexpr = skip_ptr is not None
     mean_network = wide.load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H, DIMS, UNITS)
     std_network = wide.load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H, DIMS, UNITS)
@@ -137,10 +137,10 @@ def wide_kernel(
 
 
 def reverse_process(pair: MLPPair, steps: int, count: int, place: Place, history: bool) -> Tensor:
-    """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D].
+    """Return x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D].
 
     Raises:
-        ValueError: more elements than the kernels can count.
+        ValueError: there are more elements than the kernels can count.
     """
     device, dim, (hidden,) = pair.device, pair.dim, pair.hidden[0]
     sizes.check_elements(count * dim)

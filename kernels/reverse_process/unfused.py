@@ -12,7 +12,7 @@ from kernels.reverse_step import reverse_step
 
 
 def reverse_process(network: Called, steps: int, count: int, place: Place, history: bool, backend: str) -> Tensor:
-    """x_0 [count, D] float32, or with `history` x_T ... x_0 [T+1, count, D]."""
+    """Return x_0 [count, D] float32, or with `history` x_T ... x_0 [T+1, count, D]."""
     at: dict[str, Any] = {"seed": place.seed, "first": place.first, "backend": backend}
     x = noise.normal(count, network.dim, stream=noise.TERMINAL, device=network.device, **at)[0]
     states = [x]

@@ -1,9 +1,9 @@
-"""The reverse process of a block of samples, in plain torch, the networks as matrix products.
+"""The reverse process of a block of samples in plain torch, with the networks as matrix products.
 
-Only the samples can be computed at the same time here: step t needs all of step t + 1. The noise is made a tile at a
+Only samples can be computed at the same time, because step t needs all of step t + 1. The noise is made a tile at a
 time. A group of four steps is the unit that backends iterate over.
 
-Beside the operations that are counted below, 4 D bytes are read (the noise) and 4 D written for a (sample, step).
+In addition to the operations counted below, 4 D bytes (the noise) are read and 4 D written for a (sample, step).
 """
 
 import torch
@@ -16,22 +16,21 @@ from kernels.vectorized import gaussian, noise, tiles
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step)."""
+    """Return the number of operations for a (sample, step)."""
     return dim * noise.OPERATIONS + 4 * hidden * (dim + 1) + 20 * dim
 
 
 def group(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> list[Tensor]:
-    """Four steps back in time.
+    """Take four steps back in time.
 
     Args:
         x: [D, width].
-        eps: [4, D, width], in the order of t, as are
-        time, step_mask: [4]: t / (T + 1), and whether t <= T; steps beyond change nothing.
-
-        weights: of both networks, then the tables of a network that has some: skip, out and scale, [4].
+        eps: [4, D, width], in the order of t.
+        time, step_mask: [4], in the order of t: t / (T + 1), and whether t <= T. Steps beyond T leave x unchanged.
+        weights: those of both networks, then the tables of a network that has some: skip, out and scale, [4].
 
     Returns:
-        The state after each of them, [D, width], the last step (smallest t) last.
+        The state after each step, [D, width], from the largest t to the smallest.
     """
     dim = len(x)
     states = []
@@ -48,17 +47,18 @@ def group(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Ten
 
 
 def of_group(weights: tuple[Tensor, ...], k: int) -> tuple[Tensor, ...]:
-    """The weights, and the tables by step of group k."""
+    """Return the weights, and the tables of group k."""
     return (*weights[:8], *(table[:, k] for table in weights[8:]))
 
 
 def history_tile(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
-    """All steps of a tile, backwards.
+    """Take all steps of a tile, backwards.
 
     Args:
         x: [D, width], x at the end of the tile.
-        eps: [4, groups, D, width], the groups backwards, as in
-        time, step_mask: [4, groups], see tiles.clock.
+        eps: [4, groups, D, width], with the groups in reverse order.
+        time, step_mask: [4, groups], with the groups in reverse order: see tiles.clock.
+        weights: as in `group`, with tables [4, groups], also with the groups in reverse order.
 
     Returns:
         The states, [4 * groups, D, width], from the end of the tile to its start.
@@ -70,7 +70,7 @@ def history_tile(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weigh
 
 
 def reverse_tile(x: Tensor, eps: Tensor, time: Tensor, step_mask: Tensor, *weights: Tensor) -> Tensor:
-    """As history_tile, but only the last of the states, [1, D, width]."""
+    """Take all steps of a tile as history_tile does, but return only the last state, [1, D, width]."""
     for k in range(eps.shape[1]):
         x = group(x, eps[:, k], time[:, k], step_mask[:, k], *of_group(weights, k))[-1]
     return x[None]
@@ -86,14 +86,14 @@ def reverse_process(
     reverse_tile: tiles.TileFunction = reverse_tile,
     history_tile: tiles.TileFunction = history_tile,
 ) -> Tensor:
-    """x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
+    """Return x_0 [count, D], or with `history` x_T ... x_0 [T+1, count, D]."""
     walk = history_tile if history else reverse_tile
     weights, device, dim = pair.values, pair.device, pair.dim
     out = torch.empty(steps + 1 if history else 1, count, dim, dtype=torch.float32, device=device)
-    terminal = tiles.TimeTile(start=0, steps=1, groups=2)  # not 1, for which the noise would be compiled anew
+    terminal = tiles.TimeTile(start=0, steps=1, groups=2)  # with 1 the noise would be compiled again
     for block in tiles.blocks(place.first, count, dim, device, pair.hidden[0][0]):
         x = tiles.noise(normal_tile, block, terminal, place, TERMINAL)[0, 0]
-        x = x.view(dim, block.width).clone()  # a compiled scan would be compiled anew for a view of another base
+        x = x.view(dim, block.width).clone()  # a compiled scan would be compiled again for a view of another base
         if history:
             out[0, block.rows] = x[:, block.columns].T
         for tile in reversed(tiles.time_tiles(steps)):

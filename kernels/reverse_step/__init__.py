@@ -1,4 +1,4 @@
-"""mean, std of any network -> x_{t-1} = mean + std eps, the noise of the reverse process drawn inside (Ho 2020)."""
+"""One step of the reverse process, x_{t-1} = mean + std eps, for the mean and std of any network (Ho 2020)."""
 
 import torch
 from torch import Tensor
@@ -12,20 +12,20 @@ from kernels.place import MOST_STEPS, Place
 def reverse_step(
     mean: Tensor, std: Tensor, t: int, *, seed: int = 0, first: int = 0, backend: str | None = None
 ) -> Tensor:
-    """x_{t-1} ~ p(x_{t-1} | x_t) = N(mean, std^2), with the stream's noise of step t.
+    """Draw x_{t-1} ~ p(x_{t-1} | x_t) = N(mean, std^2), with the noise of step t from the noise stream.
 
     Args:
-        mean, std: [N, ...] float32 (any floating dtype on the reference); the elements of a sample are its dimensions
-            in the stream, in order.
-        t: from 1 to T.
-        seed, first: place in the noise stream; `first` is the stream's index of row 0.
+        mean, std: [N, ...] float32 (any floating dtype on the reference). The elements of a sample, in order, are its
+            dimensions in the stream.
+        t: the step, from 1 to T.
+        seed, first: the place in the noise stream. `first` is the index of row 0 in the stream.
         backend: a name, or None for the best that the dtype and the device allow.
 
     Returns:
-        The shape, dtype and device of mean; not differentiable.
+        x_{t-1}, with the shape, dtype and device of mean. It is not differentiable.
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
+        TypeError, ValueError, RuntimeError: an argument is not valid, or the backend is not available.
     """
     return one_step(mean, std, t, Place(seed, 0, first), backend)
 
@@ -36,7 +36,7 @@ def _like_mean(mean: Tensor, std: Tensor, t: int, place: Place, backend: str | N
 
 @operator(f"Tensor mean, Tensor std, int t, {PLACE}, str? backend", _like_mean)
 def one_step(mean: Tensor, std: Tensor, t: int, place: Place, backend: str | None) -> Tensor:
-    """As reverse_step."""
+    """Compute reverse_step."""
     arguments.elements({"mean": mean, "std": std})
     t = arguments.integer("t", t, 1, MOST_STEPS)
     place = place.checked(len(mean), mean.device)

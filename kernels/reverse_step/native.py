@@ -11,7 +11,7 @@ _reverse_step = call.function("reverse_step", POINTER, POINTER, POINTER, LONG, L
 
 
 def reverse_step(mean: Tensor, std: Tensor, t: int, place: Place) -> Tensor:
-    """mean + std eps for mean, std [N, D]."""
+    """Return mean + std eps for mean and std [N, D]."""
     count, dim = mean.shape
     group, i = divmod(t - 1, 4)
     out = torch.empty_like(mean)

@@ -8,7 +8,7 @@ from kernels.reference.noise import group_normals
 
 
 def reverse_step(mean: Tensor, std: Tensor, t: int, place: Place) -> Tensor:
-    """mean + std eps for mean, std [N, D]."""
+    """Return mean + std eps for mean and std [N, D]."""
     group, i = divmod(t - 1, 4)
     count, dim = mean.shape
     eps = group_normals(count, dim, range(group, group + 1), place, REVERSE, mean.device)[i]

@@ -1,8 +1,8 @@
 """One step of the reverse process in one launch, its noise made in registers.
 
 Limits for an element, compiled for sm_90: 8 bytes read and 4 written; 139 instructions, most of them for the noise. An
-H100 issues 132 * 4 warp instructions a cycle, that is 127 elements, whose 1.5 KB are less than the 1.9 KB that its
-memory takes in a cycle.
+H100 issues 132 * 4 warp instructions per cycle, that is 121 elements. Their 1.5 KB are less than the 1.9 KB that its
+memory takes per cycle.
 """
 
 import torch
@@ -25,7 +25,7 @@ def step_kernel(
     mean_ptr, std_ptr, out_ptr, count, dim, group, first_low, first_high, seed_low, seed_high,
     LANE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """LANE is the place of the step in its group of four: the normals of the other three are never computed."""
+    """Write out [count, dim]. LANE is the place of the step in its group of four. Only its normals are computed."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = at < count * dim
     sample = sample_words(first_low, first_high, at // dim)
@@ -36,7 +36,7 @@ def step_kernel(
 
 
 def reverse_step(mean: Tensor, std: Tensor, t: int, place: Place) -> Tensor:
-    """mean + std eps for mean, std [N, D]."""
+    """Return mean + std eps for mean and std [N, D]."""
     count, dim = mean.shape
     sizes.check_elements(count * dim)
     out = torch.empty_like(mean)

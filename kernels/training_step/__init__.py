@@ -1,4 +1,4 @@
-"""Steps of training without autograd: the bound, its gradients and AdamW (Loshchilov and Hutter 2019, Algorithm 2)."""
+"""Training steps without autograd: the bound, its gradients and AdamW (Loshchilov and Hutter 2019, Algorithm 2)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,13 +13,14 @@ from kernels.place import Place
 
 
 class Steps(NamedTuple):
-    """Prepared steps.
+    """Prepared training steps.
 
     Attributes:
-        run: takes the iteration, which is the step of the noise stream, and the learning rate, and returns the bound
-            before the update, in nats divided by T + 1. Where that is not finite nothing is updated; where a weight
-            would not be, nothing is updated either, and FloatingPointError raised.
-        updates: returns how many updates there have been, those too of which an interrupt has hidden the bound.
+        run: takes the iteration, which is the `step` of the noise stream, and the learning rate. Returns the bound
+            before the update, in nats divided by T + 1. If the bound is not finite, nothing is updated. If a weight
+            would not be finite, nothing is updated and FloatingPointError is raised.
+        updates: returns the number of updates so far. It counts an update even if an interrupt kept `run` from
+            returning the bound.
     """
 
     run: Callable[[int, float], float]
@@ -30,9 +31,9 @@ class Updates(NamedTuple):
     """Prepared updates of the weights.
 
     Attributes:
-        update: takes the gradients [P] and the learning rate; returns whether all weights are finite after it, and
-            else changes nothing.
-        done: returns how many there have been.
+        update: takes the gradients [P] and the learning rate. Returns whether all weights are finite after the update.
+            If they would not be, it changes nothing.
+        done: returns the number of updates so far.
     """
 
     update: Callable[[Tensor, float], bool]
@@ -40,12 +41,12 @@ class Updates(NamedTuple):
 
 
 class AdamW(NamedTuple):
-    """The state of torch.optim.AdamW for the tensors of a pair, in their order, and its numbers.
+    """The state of torch.optim.AdamW for the tensors of a pair, in their order, and its hyperparameters.
 
     Attributes:
-        first, second: the moments of each tensor, exp_avg and exp_avg_sq in torch's words, of its shape.
-        taken: how many steps each has taken, 0-d float32.
-        weight_decay, betas, eps: as torch calls them.
+        first, second: the moments of each tensor, with its shape. Torch calls them exp_avg and exp_avg_sq.
+        taken: the number of steps that each tensor has taken, 0-d float32.
+        weight_decay, betas, eps: the arguments of torch.optim.AdamW with these names.
     """
 
     first: Sequence[Tensor]
@@ -70,20 +71,22 @@ def training_step(
     max_grad_norm: float | None = None,
     backend: str | None = None,
 ) -> Steps:
-    """Prepare steps, of which each updates the pair's tensors and the state of AdamW in place.
+    """Prepare training steps. Each step updates the tensors of the pair and the state of AdamW in place.
 
     Args:
-        pair: a network that the backend's kernel for this form of the bound holds; contiguous tensors, each once.
+        pair: a network that the backend's kernel for this form of the bound holds. Its tensors must be contiguous, and
+            none may occur twice.
         x0, betas, seed, closed_form, draws, condition, backend: as in variational_bound.
-        adamw: contiguous tensors where the pair's are, in its dtype, but for `taken`.
-        rows: iteration -> the rows that it uses, int64; None is all.
-        max_grad_norm: a gradient with a larger Euclidean norm is scaled down to it.
+        adamw: contiguous tensors on the device of the pair and, except `taken`, in its dtype.
+        rows: takes an iteration and returns the indices of the rows that it uses, int64. None is all rows.
+        max_grad_norm: a gradient with a larger Euclidean norm is scaled down to it. None is no limit.
 
     Returns:
-        The steps.
+        The prepared steps.
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available or has no such kernel.
+        TypeError, ValueError, RuntimeError: an argument is not valid, or the backend is not available or has no such
+            kernel.
     """
     find = gradients_of_steps(
         *(pair, x0, betas),
@@ -126,18 +129,19 @@ def gradients_of_steps(
     rows: Callable[[int], Tensor] | None = None,
     backend: str | None = None,
 ) -> Callable[[Tensor, int], None]:
-    """Prepare the bounds of steps and their gradients.
+    """Prepare the computation of the bound and its gradients in training steps.
 
     Args:
-        first: the noise stream's index of the first row that a step uses.
-        others: as in training_step.
+        pair, x0, betas, seed, closed_form, draws, condition, rows, backend: as in training_step.
+        first: the index, in the noise stream, of the first row that a step uses.
 
     Returns:
-        What takes `out`, [P + 1] in the dtype of the network, and an iteration, and writes the gradient of every tensor
-        of the pair to `out`, flat and in their order, and then the bound.
+        A function of `out`, [P + 1] in the dtype of the network, and an iteration. It writes the gradient of every
+        tensor of the pair to `out`, flat and in their order, and then the bound.
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available or has no such kernel.
+        TypeError, ValueError, RuntimeError: an argument is not valid, or the backend is not available or has no such
+            kernel.
     """
     arguments.points("x0", x0)
     schedules.check(betas, False)
@@ -150,7 +154,7 @@ def gradients_of_steps(
     pair.check_steps(len(betas))
     networks.check_condition(pair.condition_dim, condition, len(x0))
     place = Place(seed, first=first).checked(len(x0), x0.device)
-    chosen.implementation("training_step")  # whoever has none prepares no bounds either
+    chosen.implementation("training_step")  # raises for a backend without it: such a backend has no `prepare` either
     find = chosen.implementation("variational_bound").prepare(pair, betas, closed_form, draws)
     x0 = x0.resolve_neg().contiguous()
     if condition is not None:
@@ -167,7 +171,7 @@ def gradients_of_steps(
 
 
 def _check_state(pair: MLPPair, adamw: AdamW) -> None:
-    """Raise unless the state is what compiled code can write to."""
+    """Raise unless the tensors of the state have the number, shapes, dtypes and device that compiled code needs."""
     for name, tensors in (("first", adamw.first), ("second", adamw.second), ("taken", adamw.taken)):
         if len(tensors) != len(pair.tensors):
             raise ValueError(f"adamw.{name} must have {len(pair.tensors)} tensors; got {len(tensors)}")

@@ -17,7 +17,7 @@ struct Moments {
 
 struct AdamW {
   double lr, weight_decay, beta1, beta2, eps;
-  // Returns whether all weights are finite after the update, which is made only with WRITE.
+  // Returns whether all weights are finite after the update. Writes the update only with WRITE.
   template <bool WRITE> bool update(float *weight, const Moments &moments, const float *gradient, int64_t size) const {
     const double taken = *moments.step + 1., bias1 = 1 - power(beta1, (int64_t)taken), bias2 = 1 - power(beta2, (int64_t)taken);
     const float rate = (float)(lr / bias1), unbias = (float)(1 / __builtin_sqrt(bias2));
@@ -25,13 +25,13 @@ struct AdamW {
     for (int64_t i = 0; i < size; i += LANES) {
       alignas(64) float lanes[4][LANES];
       const float *from[] = {weight + i, moments.first + i, moments.second + i, gradient + i};
-      for (int k = 0; k < 4; k++) read(lanes[k], from[k], size - i, k == 2);  // no 0 / 0 in the rest, whatever eps
+      for (int k = 0; k < 4; k++) read(lanes[k], from[k], size - i, k == 2);  // no 0 / 0 in unused lanes
       Float w = load<Float>(lanes[0]), m = load<Float>(lanes[1]), v = load<Float>(lanes[2]), g = load<Float>(lanes[3]);
       m = fma(g - m, all<Float>((float)(1 - beta1)), m);
       v = fma(g * g, all<Float>((float)(1 - beta2)), v * (float)beta2);
       w = fma(w, all<Float>((float)(-lr * weight_decay)), w);
       w = w - m * rate / (sqrt(v) * unbias + (float)eps);
-      all_zero = all_zero + w * 0.f;  // NaN where one is not finite
+      all_zero = all_zero + w * 0.f;  // NaN if a weight is not finite
       if (WRITE) {
         store(lanes[0], w);
         store(lanes[1], m);
@@ -52,9 +52,10 @@ struct AdamW {
 
 }  // namespace
 
-// Updates `tensors` weights in place; gradients: flat, in their order; moments: the first of each weight, then the second of
-// each, then how many steps each has taken. `updates` counts: a signal that comes meanwhile must not hide an update. Returns
-// false, and changes nothing, where a weight would not be finite.
+// Updates `tensors` tensors of weights in place. gradients: flat, in the order of the tensors. moments: the first
+// moment of each tensor, then the second of each, then the number of steps that each has taken. `updates` is counted
+// here, so that a signal during the call cannot hide an update. Returns false and changes nothing if a weight would not
+// be finite.
 extern "C" bool adamw(float *const *weights, float *const *moments, const int64_t *sizes, int tensors, const float *gradients,
                       int64_t *updates, double lr, double weight_decay, double beta1, double beta2, double eps) {
   const AdamW adamw{lr, weight_decay, beta1, beta2, eps};

@@ -19,7 +19,7 @@ def updates(pair: MLPPair, adamw: AdamW) -> Updates:
     sizes = (ctypes.c_int64 * len(pair.tensors))(*[w.numel() for w in pair.tensors])
     done = ctypes.c_int64(0)
     before, after = (weights, moments, sizes, len(sizes)), (adamw.weight_decay, *adamw.betas, adamw.eps)
-    kept = pair, adamw  # what the addresses are of
+    kept = pair, adamw  # keeps the memory behind the addresses alive
 
     def update(gradients: Tensor, lr: float, kept: object = kept) -> bool:
         return bool(_adamw(*before, gradients.data_ptr(), ctypes.addressof(done), lr, *after))

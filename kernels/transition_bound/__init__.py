@@ -1,11 +1,11 @@
-"""x_{t-1}, mean, std of any network -> E[-log p(x_{t-1} | x_t)], its gradients found in the same pass (Ho 2020, Eq. 3).
+"""One transition's part of the bound, E[-log p(x_{t-1} | x_t)], for the mean and std of any network (Ho 2020, Eq. 3).
 
-With z = (x_{t-1} - mean) / std, for each element
+The gradients are computed in the same pass. With z = (x_{t-1} - mean) / std, for each element
 
     -log p = z^2 / 2 + log std + log(2 pi) / 2,   d / d mean = -z / std,   d / d std = (1 - z^2) / std
 
-In closed form x_{t-1} is the mean of q(x_{t-1} | x_t, x_0), and z^2 + variance / std^2 stands for z^2: that is the
-expectation over q, and less q's entropy it is KL(q || p) (Ho 2020, Eq. 5).
+In closed form the mean of q(x_{t-1} | x_t, x_0) replaces x_{t-1}, and z^2 + variance / std^2 replaces z^2. This is the
+expectation over q. Minus the entropy of q it is KL(q || p) (Ho 2020, Eq. 5).
 """
 
 from torch import Tensor
@@ -17,22 +17,22 @@ from kernels.modes import arithmetic
 def transition_bound(
     previous: Tensor, mean: Tensor, std: Tensor, *, variance: Tensor | None = None, backend: str | None = None
 ) -> Tensor:
-    """The mean over all elements of E[-log N(x_{t-1}; mean, std^2)], differentiable in mean and std.
+    """Return the mean over all elements of E[-log N(x_{t-1}; mean, std^2)], differentiable in mean and std.
 
     It can be differentiated once, and on the reference any number of times.
 
     Args:
-        previous: x_{t-1}, or its mean where there is a variance; any shape, float32 (any floating dtype on the
-            reference); not differentiable.
-        mean, std: of p(x_{t-1} | x_t), the shape, dtype and device of `previous`; std > 0.
-        variance: of x_{t-1} given x_t and x_0, as `previous`; None is 0.
+        previous: x_{t-1}, or its mean if there is a variance. Any shape, float32 (any floating dtype on the reference).
+            It must not require grad.
+        mean, std: those of p(x_{t-1} | x_t), with the shape, dtype and device of `previous`; std > 0.
+        variance: the variance of x_{t-1} given x_t and x_0, with the shape, dtype and device of `previous`. None is 0.
         backend: a name, or None for the best that the dtype and the device allow.
 
     Returns:
-        A scalar, in nats. It is not finite where std is not positive (on the reference that is a ValueError).
+        A scalar, in nats. It is not finite if a std is not positive (the reference raises ValueError).
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
+        TypeError, ValueError, RuntimeError: an argument is not valid, or the backend is not available.
     """
     given = {"previous": previous} if variance is None else {"previous": previous, "variance": variance}
     arguments.elements({**given, "mean": mean, "std": std})

@@ -9,7 +9,7 @@ kernel = Kernel(vectorized.bound_and_gradients, dynamic=True)
 
 
 def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor]:
-    """As vectorized.bound_and_gradients."""
+    """Compute vectorized.bound_and_gradients."""
     tensors = (previous, mean, std) if variance is None else (previous, mean, std, variance)
-    # a kernel compiled for one element would be for one element only
+    # a kernel that is compiled for one element cannot be used for more
     return (kernel if len(mean) > 1 else vectorized.bound_and_gradients)(*tensors)

@@ -2,7 +2,8 @@
 #include "../native/gaussian.h"
 #include "../native/threads.h"
 
-// previous, mean, std and variance, which may be null, [size] -> gradients [2, size], and the sum of z^2 / 2 + log std.
+// previous, mean, std and variance (which may be null) are [size]. Writes gradients [2, size]. Returns the sum of
+// z^2 / 2 + log std.
 extern "C" double transition_bound(float *gradients, const float *previous, const float *mean, const float *std,
                                    const float *variance, int64_t size, int threads) {
   constexpr int ELEMENTS = 4096;

@@ -14,7 +14,7 @@ _transition_bound = call.function(
 
 
 def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The bound of tensors [n], 0-d, and its gradients with respect to mean and std, [2, n]."""
+    """Return the bound of tensors [n], 0-d, and its gradients with respect to mean and std, [2, n]."""
     gradients = torch.empty(2, len(mean), dtype=torch.float32, device=mean.device)
     pointers = (None if x is None else x.data_ptr() for x in (gradients, previous, mean, std, variance))
     total = _transition_bound(*pointers, len(mean), torch.get_num_threads())

@@ -1,8 +1,8 @@
-"""One transition's part of the bound and its gradients in Triton: one pass over the elements, and a sum of its parts.
+"""One transition's part of the bound and its gradients in Triton: one pass over the elements, then a sum of its parts.
 
 Limits for an element, compiled for sm_90: 12 bytes read and 8 written; 77 instructions. An H100 issues 132 * 4 warp
-instructions a cycle, that is 219 elements, whose 4.4 KB are more than twice what its memory takes in a cycle: the bytes
-decide.
+instructions per cycle, that is 219 elements. Their 4.4 KB are more than twice what its memory takes per cycle, so the
+bytes decide.
 """
 
 import math
@@ -23,7 +23,7 @@ def transition_kernel(
     previous_ptr, mean_ptr, std_ptr, variance_ptr, d_mean_ptr, d_std_ptr, partial_ptr, size, weight,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """`weight` is 1 / size; each program writes its sum of the terms to partial."""
+    """Write the gradients, and the sum of each program's terms to partial. `weight` is 1 / size."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = at < size
     std = tl.load(std_ptr + at, mask=mask, other=1.0)
@@ -42,7 +42,7 @@ def transition_kernel(
 
 
 def bound_and_gradients(previous: Tensor, mean: Tensor, std: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The bound of tensors [n], 0-d, and its gradients with respect to mean and std, [2, n]."""
+    """Return the bound of tensors [n], 0-d, and its gradients with respect to mean and std, [2, n]."""
     size = len(mean)
     sizes.check_elements(size)
     programs = triton.cdiv(size, BLOCK)

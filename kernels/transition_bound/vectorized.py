@@ -12,7 +12,7 @@ from torch import Tensor
 def bound_and_gradients(
     previous: Tensor, mean: Tensor, std: Tensor, variance: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The bound of tensors [n], 0-d, and its gradients with respect to mean and std, [2, n]."""
+    """Return the bound of tensors [n], 0-d, and its gradients with respect to mean and std, [2, n]."""
     inverse = 1 / std
     z = (previous - mean) * inverse
     square = z * z if variance is None else z * z + variance * (inverse * inverse)

@@ -1,1 +1,1 @@
-"""Shared by the ops on `triton`: functions that run on the device, and how kernels are launched."""
+"""Code that the ops of `triton` share: functions that run on the device, and how kernels are launched."""

@@ -11,14 +11,14 @@ STD_FLOOR = tl.constexpr(constants.STD_FLOOR)
 
 @triton.jit
 def std_above_floor(s):
-    """softplus(s), which the caller raises to STD_FLOOR, and exp(-|s|)."""
+    """Return softplus(s), to which the caller must apply STD_FLOOR, and exp(-|s|)."""
     e = exp_negative_abs(s)
     return maximum(s, 0.0) + log1p_unit(e), e
 
 
 @triton.jit
 def load_tables(skip_ptr, out_ptr, scale_ptr, t, TABLES: tl.constexpr):
-    """skip, out and scale of a step, counted from 0; those of the tutorial for a network without TABLES."""
+    """Return skip, out and scale of step t, counted from 0. Without TABLES they are those of the tutorial."""
     if TABLES:
         return tl.load(skip_ptr + t), tl.load(out_ptr + t), tl.load(scale_ptr + t)
     else:
@@ -27,7 +27,7 @@ def load_tables(skip_ptr, out_ptr, scale_ptr, t, TABLES: tl.constexpr):
 
 @triton.jit
 def mean(x, f, tables, TABLES: tl.constexpr):
-    """The mean from the network's output f at x."""
+    """Return the mean from the network's output f at x."""
     if TABLES:
         return tl.fma(x, tables[0], f * tables[1])
     else:
@@ -36,7 +36,7 @@ def mean(x, f, tables, TABLES: tl.constexpr):
 
 @triton.jit
 def std(s, tables, TABLES: tl.constexpr):
-    """max(softplus(s), STD_FLOOR), the softplus times the table's scale."""
+    """Return max(softplus(s), STD_FLOOR). With TABLES the softplus is multiplied by the table's scale."""
     softplus, e = std_above_floor(s)
     if TABLES:
         softplus = softplus * tables[2]
@@ -45,7 +45,7 @@ def std(s, tables, TABLES: tl.constexpr):
 
 @triton.jit
 def term(previous, eps, x, f, s, tables, TABLES: tl.constexpr):
-    """std, the term of the bound without log std, and its gradients with respect to f and to s."""
+    """Return std, the term of the bound without log std, and its gradients with respect to f and to s."""
     softplus, e = std_above_floor(s)
     slope = tl.where(s >= 0, 1.0, e) * reciprocal(1 + e)
     if TABLES:

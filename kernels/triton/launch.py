@@ -12,7 +12,8 @@ from torch import Tensor
 from kernels.constants import signed
 from kernels.place import Place
 
-# Compiled once for all values of these. Triton would otherwise compile anew where one is 1 or a multiple of 16.
+# Kernels are compiled once for all values of these arguments. Triton would otherwise compile again if one of them is 1
+# or a multiple of 16.
 UNSPECIALIZED = (
     "count",
     "before",
@@ -28,16 +29,18 @@ UNSPECIALIZED = (
     "seed_low",
     "seed_high",
 )
-# A product and a sum are rounded as one only where a kernel says fma. Where the compiler chooses, lanes that add up the
-# same numbers can get different sums: one does not round its own product, another gets it rounded (docs/ptx.md).
+# A product and a sum are rounded as one only where a kernel says fma. If the compiler chose, lanes that add up the same
+# numbers could get different sums: one lane does not round its own product, and another lane gets that product rounded
+# (docs/ptx.md).
 AS_WRITTEN = {"enable_fp_fusion": False}
 OPTIONS = {"num_warps": 1, **AS_WRITTEN}
 
-WARPS = 16  # programs for each multiprocessor: what the registers of the kernels allow (80 to 255 a thread), or twice
+# programs for each multiprocessor: as many as the registers of the kernels allow (80 to 255 a thread), or twice that
+WARPS = 16
 
 
 def words(place: Place) -> dict[str, int]:
-    """Return seed and first sample as kernels take them, in 32-bit words."""
+    """Return seed and first sample in 32-bit words, as the kernels need them."""
     first, seed = place.first, place.seed
     return {
         "first_low": signed(first),
@@ -48,7 +51,7 @@ def words(place: Place) -> dict[str, int]:
 
 
 def words_at(place: Place) -> dict[str, int | Tensor]:
-    """Return the same with the training iteration, which stays on the device if it is there."""
+    """Return `words` and the training iteration, which stays on the device if it is there."""
     step = place.step
     return {"step": step if isinstance(step, Tensor) else signed(step), **words(place)}
 
@@ -60,7 +63,7 @@ def on(device: torch.device) -> contextlib.AbstractContextManager[object]:
 
 @functools.cache
 def warps(device: torch.device) -> int:
-    """Return how many programs of one warp to launch at most; each then goes on to further samples."""
+    """Return the largest number of one-warp programs to launch. Each program then goes on to further samples."""
     if device.type != "cuda":
-        return 3  # interpreted, where few programs show that they go on
+        return 3  # interpreted: with few programs, tests reach the code that goes on to further samples
     return WARPS * torch.cuda.get_device_properties(device).multi_processor_count

@@ -17,14 +17,14 @@ RADIUS, SIN, COS = (tl.constexpr(coefficients) for coefficients in (constants.RA
 
 @triton.jit
 def multiply(multiplier: tl.constexpr, word):
-    """High and low 32 bits of the product; as one 64-bit product, which is one instruction (umulhi would be two)."""
+    """Return the high and low 32 bits of the product. A 64-bit product is one instruction, with umulhi it is two."""
     product = word.to(tl.uint64) * multiplier
     return (product >> 32).to(tl.uint32), product.to(tl.uint32)
 
 
 @triton.jit
 def philox(c0, c1, c2, c3, k0, k1):
-    """Philox4x32-10: four random words for each counter (uint32)."""
+    """Return four random words for each counter (uint32), from Philox4x32-10."""
     for _ in tl.static_range(ROUNDS):
         high0, low0 = multiply(M0, c0)
         high1, low1 = multiply(M1, c2)
@@ -36,10 +36,10 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @triton.jit
 def radius(word):
-    """sqrt(-2 log u), u = (word + 1/2) 2^-32, as u = 1 + f or, below 1/2, (1 + f) 2^e with f in [-1/2, 0)."""
+    """Return sqrt(-2 log u) for u = (word + 1/2) 2^-32. u is 1 + f or, below 1/2, (1 + f) 2^e, f in [-1/2, 0)."""
     word = word.to(tl.int32, bitcast=True)
     below = word >= 0
-    u = tl.fma(word.to(tl.float32), UNIT, 0.5 * UNIT)  # of a negative word u - 1, which keeps the digits of 1 - u
+    u = tl.fma(word.to(tl.float32), UNIT, 0.5 * UNIT)  # u - 1 for a negative word, which keeps the digits of 1 - u
     bits = u.to(tl.int32, bitcast=True)
     exponent = tl.where(below, (bits >> 23) - 126, 0)
     fraction = (bits - (exponent << 23)).to(tl.float32, bitcast=True)
@@ -49,7 +49,7 @@ def radius(word):
 
 @triton.jit
 def box_muller(radius_word, angle_word):
-    """Two normals: radius times cos and sin of the angle, from the nearest quarter of a turn."""
+    """Return two normals: radius times cos and sin of the angle, from the nearest quarter of a turn."""
     r = radius(radius_word)
     x = (angle_word << 2).to(tl.int32, bitcast=True).to(tl.float32) * (RADIANS / 4)
     q = x * x
@@ -63,13 +63,13 @@ def box_muller(radius_word, angle_word):
 
 @triton.jit
 def with_sign(x, word):
-    """-x where the highest bit of the word is set."""
+    """Return -x where the highest bit of the word is set, otherwise x."""
     return (x.to(tl.uint32, bitcast=True) ^ (word & 0x80000000)).to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def sample_words(first_low, first_high, n):
-    """Return the index of sample n of a launch as a counter has it: a word, and the upper half of the next."""
+    """Return the index of sample n of a launch as in the counter: a word, and the upper half of the next word."""
     first = tl.cast(first_low, tl.uint32)
     low = first + tl.cast(n, tl.uint32)
     return low, (tl.cast(first_high, tl.uint32) + (low < first).to(tl.uint32)) << 16
@@ -77,7 +77,7 @@ def sample_words(first_low, first_high, n):
 
 @triton.jit
 def normals(sample, group, step, dimension, seed_low, seed_high):
-    """The normals of steps 4 group + 1 ... 4 group + 4: four blocks of the common shape of the counters.
+    """Return the normals of steps 4 group + 1 ... 4 group + 4: four blocks of the common shape of the counters.
 
     `sample` is from sample_words; `dimension` has the stream in its highest 8 bits.
     """
@@ -97,7 +97,7 @@ def normals(sample, group, step, dimension, seed_low, seed_high):
 
 @triton.jit
 def step_word(step):
-    """The training iteration, given as a number or as a pointer to one."""
+    """Return the training iteration, which is given as a number or as a pointer to one."""
     if step.dtype.is_ptr():
         step = tl.load(step)
     return step
@@ -105,5 +105,5 @@ def step_word(step):
 
 @triton.jit
 def pick(four, i):
-    """Normal i of four: a loop over steps that is not unrolled keeps the code short."""
+    """Return normal i of four, for a loop over steps that is not unrolled: such a loop keeps the code short."""
     return tl.where(i == 0, four[0], tl.where(i == 1, four[1], tl.where(i == 2, four[2], four[3])))

@@ -15,19 +15,19 @@ from kernels.triton import sizes
 
 @per_schedule
 def steps(betas: Tensor, device: torch.device) -> Steps:
-    """Return the constants of every step, padded so that a warp's last tile of groups finds some."""
+    """Return the constants of every step, padded so that a warp can read a whole tile of groups at the end."""
     found = schedules.steps(betas, _padded(len(betas)))
     return Steps(*(values.to(device) for values in found))
 
 
 @functools.lru_cache(maxsize=64)
 def times(steps: int, device: torch.device) -> Tensor:
-    """Return t / (T + 1) of every step, padded likewise."""
+    """Return t / (T + 1) of every step, padded in the same way."""
     return schedules.times(steps, _padded(steps)).to(device)
 
 
 def tables(steps: int, found: StepTables | None, device: torch.device) -> tuple[Tensor | None, ...]:
-    """Return time, skip, out and scale of every step, padded likewise; without tables the tutorial's time alone."""
+    """Return time, skip, out and scale of every step, padded in the same way. Without tables all but time are None."""
     if found is None:
         return times(steps, device), None, None, None
     padded = [functional.pad(table.detach(), (0, _padded(steps) - steps)) for table in found]

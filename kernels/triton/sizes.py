@@ -1,16 +1,17 @@
-"""Which Triton kernel takes which network, and how much of everything one launch can count. Imports no Triton."""
+"""Which Triton kernel holds which network, and how many elements one launch can count. Imports no Triton."""
 
 MAX_DIM, MAX_HIDDEN = 8, 64
 MOST = 2**31 - 2**12
 
-LANES = 32  # groups of four steps that a warp walks through together, where the samples are too few for all warps
-# From this many samples on a lane has a sample for itself: 2 warps for every scheduler of an H100 (132 SMs, 4 each).
-# There, both ways take 66 us at N = 30,000; at 10,000 this takes 47 instead of 28, at 100,000 180 instead of 204.
+LANES = 32  # of a warp, which computes so many groups of four steps at once if there are too few samples
+# From this many samples on, each lane has its own sample: 2 warps for every scheduler of an H100 (132 SMs, 4 each).
+# There both ways take 66 us at N = 30,000. With its own sample for each lane the bound takes 47 instead of 28 us at
+# 10,000, and 180 instead of 204 us at 100,000.
 MANY = 132 * 4 * 2 * 32
 
 
 def refuses(dim: int, hidden: int) -> str | None:
-    """Return why the whole-chain kernels cannot hold a network of one hidden layer, None where they can."""
+    """Return why the whole-chain kernels cannot hold a network of one hidden layer, or None if they can."""
     if dim <= MAX_DIM and hidden <= MAX_HIDDEN:
         return None
     return (
@@ -22,8 +23,8 @@ def refuses(dim: int, hidden: int) -> str | None:
 def is_unrolled(dim: int, hidden: int, tables: bool = False) -> bool:
     """Return whether a kernel keeps a network in the registers of each thread (see unrolled.py, else wide.py).
 
-    The limit is 255 registers a thread: D * H = 12 takes them all, without a spill, and with tables by step 10. Code,
-    and the time to compile it, grow with D (D = 3: 10 s, D = 8: 40 s).
+    The limit is 255 registers a thread. D * H = 12 uses all of them, without a spill; with tables by step D * H = 10
+    does. Code size and compile time grow with D (D = 3: 10 s, D = 8: 40 s).
     """
     return dim <= 3 and dim * hidden <= (10 if tables else 12)
 
@@ -39,6 +40,6 @@ def _power_of_2(size: int) -> int:
 
 
 def check_elements(elements: int) -> None:
-    """Raise unless the elements of all samples, at one step, can be counted in 32 bits, with those of a last block."""
+    """Raise unless 32 bits can count the elements of all samples at one step, with the padding of the last block."""
     if elements > MOST:
         raise ValueError(f"backend 'triton' takes at most {MOST} elements (samples times dimensions); got {elements}")

@@ -38,7 +38,7 @@ def load_network(w1_ptr, b1_ptr, w2_ptr, b2_ptr, D: tl.constexpr, H: tl.constexp
 
 @triton.jit
 def forward(network, x, time, D: tl.constexpr, H: tl.constexpr):
-    """The D outputs and, before the relu, the H hidden values; every sum in the order of kernels/native/network.h."""
+    """Return D outputs and H hidden values before the relu. Every sum is in the order of kernels/native/network.h."""
     w1, b1, w2, b2 = network
     hidden = ()
     for j in tl.static_range(H):

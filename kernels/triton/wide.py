@@ -1,11 +1,11 @@
-"""A wide network in Triton: one warp evaluates a few samples, its lanes the hidden units of each.
+"""A wide network in Triton: one warp evaluates a few samples, and its lanes have the hidden units of each.
 
 Blocks are [samples, DIMS] outside the network and [samples, UNITS] inside, DIMS and UNITS the powers of two that hold D
 and H. A network is W1 of x [DIMS, UNITS], W1 of the time [UNITS], b1 [UNITS], W2 [DIMS, UNITS] and b2 [DIMS], zero
 beyond D and H.
 
-The products are written as sums of [samples, DIMS, UNITS], of which a lane holds all DIMS. tl.dot would be for matrices
-as large as its tiles; with one or a few columns it pads and shuffles (H = 64, D = 1, one warp, compiled for sm_90: 5800
+The products are written as sums over [samples, DIMS, UNITS], where a lane holds all DIMS. tl.dot is for matrices as
+large as its tiles. With one or a few columns it pads and shuffles (H = 64, D = 1, one warp, compiled for sm_90: 5800
 instead of 735 instructions a step).
 """
 
@@ -22,7 +22,8 @@ def load_network(
     d = tl.arange(0, DIMS)
     j = tl.arange(0, UNITS)
     mask = (d < D)[:, None] & (j < H)[None, :]
-    apart = tl.max_contiguous(tl.arange(0, UNITS), 1)  # a lane with neighbours of b1 would pass them on at every step
+    # if a lane held neighbouring elements of b1, it would pass them on to other lanes at every step
+    apart = tl.max_contiguous(tl.arange(0, UNITS), 1)
     return (
         tl.load(w1_ptr + j[None, :] * (D + 1) + d[:, None], mask=mask, other=0.0),
         tl.load(w1_ptr + j * (D + 1) + D, mask=j < H, other=0.0),
@@ -34,7 +35,7 @@ def load_network(
 
 @triton.jit
 def forward(network, x, time):
-    """The outputs [samples, DIMS] and the hidden values after the relu [samples, UNITS] for x [samples, DIMS]."""
+    """Return outputs [samples, DIMS] and hidden values after the relu [samples, UNITS] for x [samples, DIMS]."""
     w1_x, w1_t, b1, w2, b2 = network
     hidden = maximum(tl.sum(x[:, :, None] * w1_x[None, :, :], 1) + tl.fma(time, w1_t, b1)[None, :], 0.0)
     return tl.sum(hidden[:, None, :] * w2[None, :, :], 2) + b2[None, :], hidden

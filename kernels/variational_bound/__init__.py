@@ -1,4 +1,4 @@
-"""x_0, network -> the variational bound, and the gradient of every weight found in the same pass (Ho 2020, Eq. 3)."""
+"""The variational bound of a network, and the gradient of every weight in the same pass (Ho 2020, Eq. 3)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +15,8 @@ from kernels.place import Place
 from kernels.variational_bound import unfused
 from kernels.variational_bound.drawn import MOST_DRAWS
 
-# What a backend may prepare for a pair, a schedule and a form of the bound, for training: it takes out [P + 1], x0, the
-# place and the condition, and writes the gradient of every tensor and then the bound to `out`.
+# The function that a backend may prepare for training, for one pair, schedule and form of the bound. It takes
+# out [P + 1], x0, the place and the condition. It writes the gradient of every tensor and then the bound to `out`.
 Find = Callable[[Tensor, Tensor, Place, Tensor | None], None]
 
 
@@ -33,28 +33,30 @@ def variational_bound(
     condition: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
-    """The bound, differentiable in the parameters of the network: once, and on the reference any number of times.
+    """Return the bound, differentiable in the network's parameters once, and on the reference any number of times.
 
     Args:
-        network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]); t is t / (T + 1). Where the backend's kernels hold
-            it (see kernels.backends), it is a part of them. Any other is called, on a chunk of time at a time, and
-            treats every row alike; its gradients go to the parameters of a torch.nn.Module.
-        x0: data, [N, D], in the dtype of the network, which is float32 (any on the reference); differentiable on the
-            reference only.
-        betas: [T], each in (0, 1); not to be changed in place.
-        seed, step, first: place in the noise stream; `first` is the stream's index of row 0.
-        closed_form: take the expectation over x_{t-1}, given x_t and x_0, instead of a sample: KL divergences (Ho 2020,
-            Eq. 5). The same on average; each term has less noise, but that of Eq. 3 cancels between the terms.
-        draws: how many of the T terms to draw for each sample, with their states from the closed form of q(x_t | x_0):
-            an unbiased estimate. None is all of them, on one trajectory.
-        condition: [N, C], for a network that takes it.
+        network: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]). Its argument t is the step divided by T + 1. If the
+            backend's kernel holds the network (see kernels.backends), the kernel computes it. Any other network is
+            called on a chunk of steps at a time. It must treat every row alike, and its gradients go to the parameters
+            of a torch.nn.Module.
+        x0: data, [N, D], in the dtype of the network, which must be float32 (any floating dtype on the reference). It
+            may require grad on the reference only.
+        betas: [T], each in (0, 1). The tensor must not be changed in place.
+        seed, step, first: the place in the noise stream. `first` is the index of row 0 in the stream.
+        closed_form: use the expectation over x_{t-1}, given x_t and x_0, instead of a sample: KL divergences (Ho 2020,
+            Eq. 5). The bound is the same on average. Each term has less noise, but the noise of Eq. 3 cancels between
+            the terms.
+        draws: how many of the T terms to draw for each sample. Their states come from the closed form of q(x_t | x_0),
+            and the result is an unbiased estimate. None is all terms, on one trajectory.
+        condition: [N, C], for a network that is conditioned.
         backend: a name, or None for the best that the network, its dtype and the device allow.
 
     Returns:
         The bound in nats divided by T + 1, a scalar.
 
     Raises:
-        TypeError, ValueError, RuntimeError: a bad argument, or a backend that is not available.
+        TypeError, ValueError, RuntimeError: an argument is not valid, or the backend is not available.
     """
     arguments.floating("x0", x0)
     pair, place = networks.describe(network), Place(seed, step, first)
@@ -93,8 +95,9 @@ def accumulate_gradients(
 ) -> Tensor:
     """Return the bound, detached, and add its gradients to the `grad` of the network's parameters.
 
-    The same as variational_bound(...).backward(), also within torch.no_grad; but without autograd where a kernel finds
-    the gradients anyway. Hooks on a parameter's node of accumulation, which torch shows to nobody, are then not called.
+    This does the same as variational_bound(...).backward(), with the same arguments, and also works within
+    torch.no_grad. If a kernel computes the gradients anyway, autograd is not used. Then hooks on a parameter's
+    AccumulateGrad node are not called, because torch gives no way to find them.
     """
     arguments.floating("x0", x0)
     pair = networks.describe(network)
@@ -128,7 +131,7 @@ def accumulate_gradients(
 
 def _choose(network: MLPPair | Called, x0: Tensor, backend: str | None) -> Backend:
     if x0.device != network.device:
-        raise ValueError(f"x0 is on {x0.device}, but the network on {network.device}")
+        raise ValueError(f"x0 is on {x0.device}, but the network is on {network.device}")
     chosen = backends.choose(backend, network.device.type, network.dtype)
     if x0.requires_grad and not chosen.by_autograd:
         raise ValueError("x0 requires grad, but the bound is differentiable in the network only: detach it")
@@ -162,7 +165,7 @@ def bound_and_gradients(
     condition: Tensor | None,
     backend: str,
 ) -> Tensor:
-    """The gradient of every tensor of a pair that the backend holds, flat in their order, then the bound: [P + 1]."""
+    """Return the gradients of a pair that the kernel holds, flat in its tensors' order, then the bound: [P + 1]."""
     chosen = backends.get(backend)
     place = _checked(x0, betas, place, chosen)
     if x0.shape[1] != pair.dim:
@@ -170,7 +173,7 @@ def bound_and_gradients(
     networks.check_condition(pair.condition_dim, condition, len(x0))
     if condition is not None:
         condition = condition.detach().to(x0).resolve_neg().contiguous()
-    # most backends have neither, and are not asked for it
+    # most backends have none of these options, so pass them only if they are used
     options = (closed_form, draws, condition) if closed_form or draws is not None else ()
     with arithmetic(x0.device.type):
         return chosen.implementation("variational_bound").bound_and_gradients(

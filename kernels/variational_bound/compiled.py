@@ -1,13 +1,13 @@
-"""The variational bound under torch.compile; small networks with their units unrolled, in one loop over a row.
+"""The variational bound under torch.compile. The units of small networks are unrolled, in one loop over a row.
 
 One loop reads x_{t-1}, x_t and eps of a step, keeps both networks in registers, and adds up a row of samples: the
-term, and for each unit the sums from which d W1, d b1 and d W2 follow. Sums over a row are short enough for plain
-vector sums; a second, tiny sum runs over the steps, with weight t for the time column.
+term, and for each unit the sums that give d W1, d b1 and d W2. Sums over a row are short enough for plain vector sums.
+A second, tiny sum runs over the steps, with weight t for the time column.
 
 With one dimension, d W2 needs no sum of its own: relu is homogeneous, h = [z > 0] (w x + v t + b), so that
 sum g h = w sum a x + v sum a t + b sum a with a = [z > 0] g.
 
-Beside the operations that are counted below, 12 D bytes are read for a (sample, step).
+In addition to the operations counted below, 12 D bytes are read for a (sample, step).
 """
 
 import functools
@@ -23,7 +23,7 @@ from kernels.vectorized import chain, gaussian, noise
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step)."""
+    """Return the number of operations for a (sample, step)."""
     if not is_unrolled(dim, hidden):
         return vectorized.operations(dim, hidden)
     return dim * (noise.OPERATIONS + chain.OPERATIONS) + 10 * hidden * (dim + 1) + 80 * dim
@@ -41,7 +41,7 @@ def bound_tile_unrolled(
     sample_mask: Tensor,
     *weights: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """As vectorized.bound_tile."""
+    """Compute vectorized.bound_tile with the units unrolled."""
     states = chain.trajectory_tile(x, eps, scale, noise_scale, factor, decay)
     width = len(sample_mask)
     dim = len(x) // width
@@ -112,7 +112,7 @@ matrix = Kernel(vectorized.bound_tile)
 
 
 def bound_tile(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-    """As vectorized.bound_tile."""
+    """Compute vectorized.bound_tile, unrolled if the network is small."""
     x, sample_mask, b1 = arguments[0], arguments[8], arguments[10]
     return (unrolled if is_unrolled(len(x) // len(sample_mask), len(b1)) else matrix)(*arguments)
 

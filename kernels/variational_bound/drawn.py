@@ -1,8 +1,8 @@
-"""Some of the T terms of the bound for each sample, drawn at random, as an unbiased estimate of all (Kingma 2021, 3.3).
+"""An unbiased estimate of the bound from some of its T terms, drawn at random for each sample (Kingma 2021, 3.3).
 
 The states of a drawn step come from their closed form, q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, 1 - alpha_bar_t)
-(Ho 2020, Eq. 4). Each term is counted from log(2 pi beta_t) / 2 + eps^2 / 2, which q(x_t | x_{t-1}) has, or from its
-mean in closed form: the sum of these over all t is known, and what is left hardly depends on t.
+(Ho 2020, Eq. 4). From each term -log q(x_t | x_{t-1}) = log(2 pi beta_t) / 2 + eps^2 / 2 is subtracted, or in closed
+form the mean of that. The sum of these over all t is known, and what is left of a term hardly depends on t.
 """
 
 import math
@@ -16,21 +16,21 @@ from kernels.constants import GOLDEN, STREAM_SHIFT, TIMES
 from kernels.place import MOST_STEPS, Place
 from kernels.reference.noise import MASK, key_of, philox
 
-MOST_DRAWS = MOST_STEPS // 2  # each takes the noise of a step, and for Eq. 3 of two
+MOST_DRAWS = MOST_STEPS // 2  # each needs the noise of one step, and for Eq. 3 of two
 
 
 def start_of(place: Place) -> int | Tensor:
-    """Return what the multiples of the golden ratio that give the steps begin with: on the device if `step` is."""
+    """Return the random start of the golden-ratio sequence in `times`: a tensor on the device if `step` is one."""
     step = place.step.long() if isinstance(place.step, Tensor) else place.step
     start, *_ = philox((0, 0, step, TIMES << STREAM_SHIFT), key_of(place.seed))  # type: ignore[type-var]
     return start
 
 
 def times(count: int, draws: int, steps: int, place: Place, device: torch.device) -> Tensor:
-    """The steps t of every draw, [draws, count] int64 from 1 to T, each t as likely.
+    """Return the step t of every draw, [draws, count] int64 from 1 to T, all equally likely.
 
-    A sample's depend on the low 32 bits of its index alone, and those of neighbours are spread evenly, however a batch
-    is split.
+    For one seed and iteration, the steps of a sample depend only on the low 32 bits of its index, however a batch is
+    split. The steps of neighbouring samples are spread evenly.
     """
     start = start_of(place)
     sample = torch.arange(place.first, place.first + count, device=device)
@@ -41,21 +41,21 @@ def times(count: int, draws: int, steps: int, place: Place, device: torch.device
 def normals(
     count: int, dim: int, draws: int, place: Place, closed_form: bool, device: torch.device, backend: str
 ) -> Tensor:
-    """The noise of every draw, [draws, count, D] or, for Eq. 3, [2, draws, count, D]: for x_{t-1}, then for x_t."""
+    """Return the noise of every draw, [draws, count, D]. For Eq. 3, [2, draws, count, D]: of x_{t-1}, then of x_t."""
     wanted = draws if closed_form else 2 * draws
     eps = noise.normal(count, dim, wanted, stream=noise.DRAWS, **place._asdict(), device=device, backend=backend)
     return eps if closed_form else eps.unflatten(0, (2, draws))
 
 
 class Rows(NamedTuple):
-    """Drawn steps, a row each, [R, D] or [R, 1].
+    """Drawn steps, one row for each, [R, D] or [R, 1].
 
     Attributes:
         t: t / (T + 1).
         after: x_t.
         previous: x_{t-1}, in closed form its mean given x_t and x_0.
         variance: of x_{t-1} given x_t and x_0; None for Eq. 3.
-        less: what the mean over all elements of the terms is counted from, 0-d.
+        less: what is subtracted from the mean of the terms over all elements, 0-d.
     """
 
     t: Tensor
@@ -66,7 +66,7 @@ class Rows(NamedTuple):
 
 
 class _Constants(NamedTuple):
-    """By step, float32 [T]: sqrt(alpha_bar_t), sqrt(1 - alpha_bar_t), and the rest as their names say."""
+    """Constants by step, float32 [T]. data and noise are sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t)."""
 
     data: Tensor
     noise: Tensor
@@ -92,7 +92,7 @@ def _constants(betas: Tensor, device: torch.device) -> Tensor:
 
 
 def rows(x0: Tensor, betas: Tensor, draws: int, place: Place, closed_form: bool, backend: str) -> Rows:
-    """Draw the steps and the states of samples x0 [N, D], R = draws N rows."""
+    """Draw the steps and the states of samples x0 [N, D]: R = draws * N rows."""
     (count, dim), steps = x0.shape, len(betas)
     t = times(count, draws, steps, place, x0.device).flatten()
     c = _Constants(*_constants(betas, x0.device)[t - 1].unsqueeze(2).unbind(1))
@@ -109,6 +109,6 @@ def rows(x0: Tensor, betas: Tensor, draws: int, place: Place, closed_form: bool,
 
 
 def rest(x0: Tensor, betas: Tensor) -> Tensor:
-    """The expectation of -log N(x_T; 0, 1) over q(x_T | x_0), the mean over all elements; 0-d float64."""
+    """Return the expectation of -log N(x_T; 0, 1) over q(x_T | x_0), the mean over all elements; 0-d float64."""
     alpha_bar = schedules.last_alpha_bar(betas, x0.device)
     return 0.5 * (math.log(2 * math.pi) + alpha_bar * x0.double().square().mean() + 1 - alpha_bar)

@@ -1,16 +1,16 @@
 // The variational bound and every gradient in one pass, a block of samples at a time (see kernels/variational_bound).
 //
-// Four steps of a block are walked forward, and each number that the gradients need is kept: a row for each x, hidden unit
-// and output, a column for each (step, sample). Then every gradient is a product of two rows:
+// Four steps of a block are computed forward. Each number that the gradients need is kept on a tape: a row for each x,
+// hidden unit and output, a column for each (step, sample). Then every gradient is a product of two rows:
 //
 //   d W2 = g h^T,   d b2 = g 1^T,   a = [h > 0] W2^T g,   d W1 = a [x, t]^T,   d b1 = a 1^T
 //
-// With one dimension, D = 1, all that a sample needs at a step stays in registers, and W2 is left out of the sums: it is a
-// factor of a, and h = W1 [x, t] + b1 where a is not 0, so that the sums of a x, a t and a also give d W2.
+// With one dimension, D = 1, everything that a sample needs at a step stays in registers. W2 is left out of the sums,
+// because it is a factor of a. Where a is not 0, h = W1 [x, t] + b1, so that the sums of a x, a t and a also give d W2.
 //
-// Limits at D = 1, H = 4 for a (sample, step): 49 instructions on AVX2 (counted by valgrind), and 10 cycles until Zen 3 has a
-// port for each (llvm-mca); it takes 3.5 ns on a core of an EPYC of 2.6 GHz or more. Passes over the tape wait for one
-// another, and what stands around their loops is counted in the instructions only.
+// Limits at D = 1, H = 4 for a (sample, step): 49 instructions on AVX2 (counted by valgrind), for which the ports of
+// Zen 3 need 10 cycles (llvm-mca). Measured: 3.5 ns on a core of an EPYC at 2.6 GHz or more. Passes over the tape wait
+// for one another, and the code around their loops is counted in the instructions but not in the cycles.
 #include "native.h"
 
 #include "../native/gaussian.h"
@@ -23,7 +23,7 @@
 namespace {
 
 constexpr int BLOCK = 64, STEPS = 4, COLUMNS = STEPS * BLOCK;
-constexpr int FLOAT_STEPS = 256;  // whose gradients are summed in float32, before they are added in float64
+constexpr int FLOAT_STEPS = 256;  // gradients of so many steps are summed in float32, then added in float64
 
 struct Bound {
   int64_t count;
@@ -46,7 +46,7 @@ struct Tape {
     const int dim = p.dim, hidden = p.hidden;
     x0 = s.take<float>(dim * BLOCK);
     x = s.take<float>(dim * BLOCK);
-    terms = s.take<float>(BLOCK);  // of four steps; of all; and what that sum has lost to rounding
+    terms = s.take<float>(BLOCK);  // of four steps; total: of all steps; lost: what total has lost to rounding
     total = s.take<float>(BLOCK);
     lost = s.take<float>(BLOCK);
     eps = s.take<float>(dim * COLUMNS);
@@ -55,14 +55,14 @@ struct Tape {
     const int first = hidden * (dim + 2) * LANES, last = (hidden + 1) * dim * LANES;
     sums_bytes = (first + last) * sizeof(float);
     for (int k = 0; k < 2; k++) {
-      h[k] = s.take<float>((hidden + 1) * COLUMNS);  // and a row of 1
+      h[k] = s.take<float>((hidden + 1) * COLUMNS);  // and a row of ones
       g[k] = s.take<float>(dim * COLUMNS);           // gradients with respect to the outputs
       bias[k] = s.take<float>(hidden);
       output[k] = s.take<float>(dim * BLOCK);
       first_layer[k] = s.take<float>(first + last);  // a [x, t, 1]^T, then [h, 1] g^T
       last_layer[k] = first_layer[k] + first;
     }
-    counters = s.take<Counter>(dim * (BLOCK / LANES));  // last: their odd size would move the rows within a page
+    counters = s.take<Counter>(dim * (BLOCK / LANES));  // last: their odd size would shift rows within a page
   }
 };
 
@@ -72,8 +72,8 @@ struct Row {
   float *now, *g_mean, *g_std, *std, *terms;
 };
 
-// The term at x_t, t counted from 0, and its gradients with respect to the networks' outputs f and s. GENERAL is with tables
-// by step or in closed form; the tutorial's is neither, and keeps its registers.
+// The term at x_t, t counted from 0, and its gradients with respect to the networks' outputs f and s. GENERAL: with
+// tables by step or in closed form. The tutorial's bound has neither, and without them it needs fewer registers.
 template <bool GENERAL, class V> INLINE void gaussian(const Steps &steps, int64_t t, const Row &r, int v, V x, V f, V s) {
   const bool tables = GENERAL && steps.skip, closed_form = GENERAL && steps.of_data;
   V mean = f;
@@ -161,7 +161,7 @@ void walk(const Bound &p, const Tape &tape, int64_t t, int steps, const float ti
       store(tape.x + d * BLOCK + v, load<V>(tape.features + d * COLUMNS + (steps - 1) * BLOCK + v));
       terms = fma(sum_of_logs<V>(tape.std + d * COLUMNS + v, BLOCK, steps), all<V>(2.f), terms);
     }
-    // Kahan's sum: log std is much the same at every step, and so would be the errors
+    // Kahan summation: log std is nearly the same at every step, and so would be the rounding errors
     const V total = load<V>(tape.total + v), added = terms - load<V>(tape.lost + v), sum = total + added;
     store(tape.lost + v, (sum - total) - added);
     store(tape.total + v, sum);
@@ -169,7 +169,7 @@ void walk(const Bound &p, const Tape &tape, int64_t t, int steps, const float ti
   });
 }
 
-// The sums of UNITS units, where D = 1: of a x, a t and a [UNITS, 3, LANES], and of g [LANES].
+// Adds to the sums of UNITS units, for D = 1: of a x, a t and a [UNITS, 3, LANES], and of g [LANES].
 template <int UNITS>
 __attribute__((noinline)) void unit_sums(const Grid &grid, const float *h, const float *g, const float *x, const float *time,
                                          float *sums, float *g_sums) {
@@ -178,7 +178,7 @@ __attribute__((noinline)) void unit_sums(const Grid &grid, const float *h, const
 #pragma GCC unroll 4
     for (int u = 0; u < UNITS; u++) get(sums + 3 * u * LANES + lane, ax[u]);
     for (int step = 0; step < grid.steps; step++) {
-      float_v a[UNITS] = {};  // of one step, which the time is a factor of
+      float_v a[UNITS] = {};  // of one step: the time is a factor of this sum
       for (int m = step * BLOCK + lane; m < step * BLOCK + grid.samples; m += LANES) {
         const float_v gm = load<float_v>(g + m), xm = load<float_v>(x + m);
         g_sum += gm;
@@ -202,7 +202,7 @@ __attribute__((noinline)) void unit_sums(const Grid &grid, const float *h, const
   }
 }
 
-// [h > 0] W2^T g in place of h.
+// Replaces h by [h > 0] W2^T g.
 void through_relu(const Bound &p, const Tape &tape, int k, int steps, int n) {
   for (int j = 0; j < p.hidden; j++)
     for (int i = 0; i < steps; i++) {
@@ -223,7 +223,7 @@ void gradients(const Bound &p, const Tape &tape, int steps, const float time[STE
   for (int k = 0; k < 2; k++) {
     float *h = tape.h[k], *first = tape.first_layer[k], *last = tape.last_layer[k];
     for (int i = 0; i < steps; i++)
-      for (int m = n; m % LANES != 0; m++) {  // samples that do not exist
+      for (int m = n; m % LANES != 0; m++) {  // lanes without a sample
         const int column = i * BLOCK + m;
         for (int d = 0; d < p.dim; d++) tape.g[k][d * COLUMNS + column] = tape.features[d * COLUMNS + column] = 0;
         for (int j = 0; j < p.hidden; j++) h[j * COLUMNS + column] = 0;
@@ -245,7 +245,7 @@ void gradients(const Bound &p, const Tape &tape, int steps, const float time[STE
   }
 }
 
-// A unit that was never on gains nothing from its weights, infinite ones too.
+// A unit that was never active has sum 0 and adds 0, even if its weight is infinite.
 double times(double sum, double weight) { return sum == 0 ? 0 : sum * weight; }
 
 // Adds the sums to `total`, the gradients of W1 [H, D + 1], b1, W2 [D, H] and b2 of the mean, then of the std.
@@ -272,7 +272,7 @@ void add_sums(const Bound &p, const Tape &tape, double *total) {
   }
 }
 
-// One block of samples: gradients added to `total`, then twice the terms without their constants.
+// Computes one block of samples. Adds its gradients to `total`, and after them twice its terms without their constants.
 bool block(const Bound &p, int64_t begins, double *total) {
   if (!arrange<Tape>(p)) return false;
   const Tape tape(scratch, p);
@@ -295,7 +295,8 @@ bool block(const Bound &p, int64_t begins, double *total) {
   }
   for (int m = 0; m < n; m++) {
     double terms = (double)tape.total[m] - tape.lost[m];
-    const float *end = p.steps.of_data ? tape.x0 : tape.x;  // the square of x_T, or its expectation's part that has x_0
+    // the square of x_T, or in closed form the part of its expectation that depends on x_0
+    const float *end = p.steps.of_data ? tape.x0 : tape.x;
     for (int d = 0; d < dim; d++) terms += p.terminal * end[d * BLOCK + m] * end[d * BLOCK + m];
     total[2 * p.weights()] += terms;
   }
@@ -310,7 +311,7 @@ extern "C" bool variational_bound(float *out, const float *const *weights, int d
   Bound p{count, first, x0, *steps, key_of(seed, step, FORWARD), {}, dim, hidden, terminal};
   for (int k = 0; k < 2; k++, weights += 4)
     p.network[k] = {weights[0], weights[1], weights[2], weights[3], dim, hidden, dim, dim + 1, RELU};
-  // runs of blocks, each summed in order: few enough that their sums do not grow with N
+  // The blocks are summed in runs, each in order. The runs are few, so that the memory for sums does not grow with N.
   const int64_t size = 2 * p.weights() + 1, blocks = (count + BLOCK - 1) / BLOCK, most = 1 + (1 << 22) / size;
   int64_t runs = blocks < 256 ? blocks : 256;
   if (runs > most) runs = most;

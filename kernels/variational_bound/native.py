@@ -11,7 +11,7 @@ from kernels.variational_bound import Find, native_drawn
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step)."""
+    """Return the number of operations for a (sample, step)."""
     networks_and_gradients = 14 * hidden if dim == 1 else 10 * hidden * (dim + 1)
     return dim * (call.OPERATIONS_OF_A_NORMAL + 54) + networks_and_gradients
 
@@ -33,14 +33,14 @@ def bound_and_gradients(
     draws: int | None = None,
     condition: Tensor | None = None,
 ) -> Tensor:
-    """The gradient of every weight, flat in the order of the pair's tensors, then the bound: [P + 1]."""
+    """Return the gradient of every weight, flat in the order of the pair's tensors, then the bound: [P + 1]."""
     out = torch.empty(sum(w.numel() for w in pair.tensors) + 1, dtype=torch.float32, device=x0.device)
     prepare(pair, betas, closed_form, draws)(out, x0, place, condition)
     return out
 
 
 def prepare(pair: MLPPair, betas: Tensor, closed_form: bool, draws: int | None) -> Find:
-    """Prepare what finds bounds and gradients; see kernels.variational_bound."""
+    """Prepare a function that computes bounds and gradients: see Find in kernels.variational_bound."""
     if draws is not None:
         return native_drawn.prepare(pair, betas, draws)
     values = pair.values

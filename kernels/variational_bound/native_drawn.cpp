@@ -1,9 +1,10 @@
 // Some terms of the bound for each sample, in closed form, and the gradient of every weight, for perceptrons of any depth
-// (see drawn.py). Up to four draws of some samples are the rows: their noise, then the layers forward, then backward.
+// (see drawn.py). The rows of a pass are up to four draws of some samples: first their noise, then the layers forward,
+// then backward.
 //
 // Limits of the estimator's network for a plane (19 inputs, three layers of 64, 4 outputs): 9,664 multiply-adds a row
-// forward and 18,112 backward, so 1,736 cycles of a core that does 16 in each; a row takes 0.83 us on a core of an EPYC of
-// 2.6 GHz or more, in which the activations and the noise are too.
+// forward and 18,112 backward, so 1,736 cycles of a core that does 16 per cycle. Measured: 0.83 us for a row on a core
+// of an EPYC at 2.6 GHz or more, including the activations and the noise.
 #include "../native/dense.h"
 #include "../native/features.h"
 #include "../native/gaussian.h"
@@ -17,7 +18,7 @@ namespace drawn {
 
 constexpr int SAMPLES = 32, GROUP = 4, ROWS = GROUP * SAMPLES;
 
-// Layers one after the other, an activation after each but the last.
+// Layers in sequence, with an activation after each except the last.
 struct Network {
   Dense *layers;
   int depth, outputs;
@@ -32,11 +33,11 @@ struct Bound {
   Steps steps;
   const float *log_beta;
   Key key;
-  uint32_t start;  // of the multiples of the golden ratio
+  uint32_t start;  // of the golden-ratio sequence that gives the steps
   Activation activation;
   int networks;
   Network network[2];  // of the mean and of the std, or one with the outputs of both
-  int64_t gradients;   // how many numbers the layers' have
+  int64_t gradients;   // the size of the gradients of all layers
   int inputs() const { return dim * (1 + 2 * frequencies) + conditions + 1; }  // x, its Fourier features, condition, time
   int64_t step_of(int64_t sample, int draw) const {                            // counted from 0
     const uint32_t index = (uint32_t)(first + sample) * (uint32_t)draws + (uint32_t)draw;
@@ -44,7 +45,7 @@ struct Bound {
   }
 };
 
-// By row, because every row has a step of its own.
+// The constants of each row, because each row has its own step.
 struct Constants {
   float time[ROWS], scale[ROWS], noise_scale[ROWS], of_data[ROWS], of_state[ROWS], variance[ROWS], skip[ROWS], out[ROWS],
       std_scale[ROWS];
@@ -52,12 +53,12 @@ struct Constants {
 
 struct Tape {
   float *seen, *outputs, *x0, *eps, *std, *twice, *sums, *gradient[2];
-  float **h[2], **slope[2];  // of each network, the inputs of each layer and then its outputs, [ROWS, units]
+  float **h[2], **slope[2];  // for each network: the inputs of each layer, then the outputs, [ROWS, units]
   Constants *constants;
   Counter *counters;
   Tape(Scratch &s, const Bound &p) {
     const int dim = p.dim;
-    seen = s.take<float>((size_t)p.inputs() * ROWS);  // [inputs, ROWS], as are those below
+    seen = s.take<float>((size_t)p.inputs() * ROWS);  // [inputs, ROWS]; those below have ROWS columns too
     outputs = s.take<float>((size_t)2 * dim * ROWS);
     x0 = s.take<float>((size_t)dim * ROWS);
     eps = s.take<float>((size_t)dim * ROWS);
@@ -85,7 +86,7 @@ struct Tape {
   }
 };
 
-// The step of every row, and twice its part of the sum that is known.
+// Sets the constants of every row. Returns twice the sum of what is subtracted from the terms (see drawn.py).
 double constants(const Bound &p, const Tape &tape, int64_t begins, int group, int draws, int n) {
   Constants &c = *tape.constants;
   const Steps &s = p.steps;
@@ -103,7 +104,7 @@ double constants(const Bound &p, const Tape &tape, int64_t begins, int group, in
   return known;
 }
 
-// x_t of every row, and with it all that the networks see.
+// Computes x_t of every row, and from it the inputs of the networks.
 void inputs(const Bound &p, const Tape &tape, int rows) {
   const int dim = p.dim;
   const Constants &c = *tape.constants;
@@ -132,7 +133,7 @@ void forward(const Bound &p, const Tape &tape, int k, int rows) {
   transpose(tape.h[k][network.depth], last, rows, network.outputs, tape.outputs + k * p.dim * ROWS, ROWS);
 }
 
-// Twice the terms of the rows; the networks' outputs become the gradients with respect to them.
+// Returns twice the sum of the terms. Replaces the networks' outputs by the gradients with respect to them.
 double terms(const Bound &p, const Tape &tape, int draws, int n) {
   const int dim = p.dim, rows = draws * SAMPLES;
   const Constants &c = *tape.constants;
@@ -163,7 +164,7 @@ double terms(const Bound &p, const Tape &tape, int draws, int n) {
   return total;
 }
 
-// Adds the gradients of a network's layers to `total`; that of its outputs is in gradient[0].
+// Adds the gradients of a network's layers to `total`. The gradient of its outputs is in gradient[0].
 void backward(const Bound &p, const Tape &tape, int k, int rows, double *total) {
   const Network &network = p.network[k];
   float *gradient = tape.gradient[0], *next = tape.gradient[1];
@@ -215,7 +216,7 @@ bool block(const Bound &p, int64_t begins, double *total) {
     for (int k = 0; k < p.networks; k++) forward(p, tape, k, rows);
     total[p.gradients] += terms(p, tape, draws, n) - known;
     for (int row = 0; row < rows; row++)
-      for (int d = 0; d < 2 * dim && row % SAMPLES >= n; d++) tape.outputs[d * ROWS + row] = 0;  // a sample that does not exist
+      for (int d = 0; d < 2 * dim && row % SAMPLES >= n; d++) tape.outputs[d * ROWS + row] = 0;  // no sample
     for (int k = 0; k < p.networks; k++) {
       const int outputs = p.network[k].outputs;
       transpose(tape.outputs + k * dim * ROWS, ROWS, outputs, rows, tape.gradient[0], padded(outputs));
@@ -245,10 +246,12 @@ int64_t arrange_layers(Bound &p, Dense *layers, const int *widths, const int *de
 }  // namespace drawn
 }  // namespace
 
-// out [P + 1]: the gradient of each weight in the order of `tensors`, then the bound, of the mean over elements. tensors:
-// weight and bias of every layer of the mean, then of the std, or of one network whose last layer is in two parts, for each
-// of both; widths: of their hidden layers, `depths` of them for each. steps: with sqrt(alpha_bar_t) and
-// sqrt(1 - alpha_bar_t) for scale and noise_scale. Returns whether there was enough memory.
+// out [P + 1]: the gradient of each weight in the order of `tensors`, then the bound, all of the mean over elements.
+// tensors: weight and bias of every layer of the mean, then of the std; or of one network whose last layer is in two
+// parts, one for the mean and one for the std.
+// widths: the widths of the hidden layers, one network after the other. depths: how many hidden layers each has.
+// steps: its scale and noise_scale are sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t).
+// Returns whether there was enough memory.
 extern "C" bool drawn_bound(float *out, const float *const *tensors, const int *widths, const int *depths, int networks,
                             int activation, const float *frequency, int frequencies, const float *condition, int conditions,
                             const float *x0, int64_t count, int dim, int draws, const Steps *steps, const float *log_beta,
@@ -261,7 +264,7 @@ extern "C" bool drawn_bound(float *out, const float *const *tensors, const int *
   Part *parts = (Part *)malloc(torchs * sizeof *parts);
   const int64_t floats = layers && parts ? drawn::arrange_layers(p, layers, widths, depths) : 0;
   float *packed = floats ? (float *)calloc(floats, sizeof *packed) : nullptr;
-  // runs of blocks, each summed in order: few enough that their sums do not grow with N
+  // The blocks are summed in runs, each in order. The runs are few, so that the memory for sums does not grow with N.
   const int64_t size = p.gradients + 1, blocks = (count + drawn::SAMPLES - 1) / drawn::SAMPLES, most = 1 + (1 << 22) / size;
   int64_t runs = blocks < 256 ? blocks : 256;
   if (runs > most) runs = most;

@@ -1,4 +1,4 @@
-"""Some terms of the bound for each sample, in closed form, with every gradient, in C++."""
+"""The bound in closed form from drawn terms (see drawn.py), and every gradient, in C++."""
 
 import ctypes
 
@@ -21,12 +21,12 @@ _drawn_bound = call.function(
 
 
 def prepare(pair: MLPPair, betas: Tensor, draws: int) -> Find:
-    """Prepare what finds bounds and gradients; see kernels.variational_bound."""
+    """Prepare a function that computes bounds and gradients: see Find in kernels.variational_bound."""
     values, form, log_betas = pair.values, steps.of_draws(pair, betas), _log_betas(betas, CPU)
     frequencies = (ctypes.c_float * len(pair.features))(*pair.features)
     layers = networks.addresses(values), *networks.shape(pair).arguments, networks.ACTIVATIONS[pair.activation]
     bound = ctypes.addressof(form.steps), log_betas.data_ptr(), form.constant, form.terminal
-    kept = values, form, log_betas  # what the addresses are of
+    kept = values, form, log_betas  # keeps the memory behind the addresses alive
 
     def find(out: Tensor, x0: Tensor, place: Place, condition: Tensor | None, kept: object = kept) -> None:
         given = (None if condition is None else condition.data_ptr(), pair.condition_dim)

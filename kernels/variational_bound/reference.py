@@ -13,7 +13,7 @@ from kernels.variational_bound import Find, drawn
 
 
 def bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor | None = None) -> Tensor:
-    """(E[-log N(x_T; 0, 1)] - sum_t E[log p(x_{t-1} | x_t)] + sum_t E[log q(x_t | x_{t-1})]) / (T + 1).
+    """Return (E[-log N(x_T; 0, 1)] - sum_t E[log p(x_{t-1} | x_t)] + sum_t E[log q(x_t | x_{t-1})]) / (T + 1).
 
     Ho 2020, Eq. 3, as the tutorial scales it. E is the mean over points and dimensions.
 
@@ -38,7 +38,7 @@ def bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor | None = None
 
 
 def posterior(betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """q(x_{t-1} | x_t, x_0) by t, [T] each: what x_0 and x_t are times in its mean, and its variance (Eq. 6 and 7)."""
+    """Return the factors of x_0 and x_t in the mean of q(x_{t-1} | x_t, x_0), and its variance, [T] each (Eq. 6, 7)."""
     alpha_bar = torch.cumprod(1 - betas, 0)
     before = torch.cat((torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]))
     of_data, of_state = before.sqrt() * betas / (1 - alpha_bar), (1 - betas).sqrt() * (1 - before) / (1 - alpha_bar)
@@ -46,9 +46,9 @@ def posterior(betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def closed_form_bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor) -> Tensor:
-    """(KL(q(x_T | x_0) || N(0, 1)) + sum_{t>1} KL(q(x_{t-1} | x_t, x_0) || p) - log p(x_0 | x_1)) / (T + 1).
+    """Return (KL(q(x_T | x_0) || N(0, 1)) + sum_{t>1} KL(q(x_{t-1} | x_t, x_0) || p) - log p(x_0 | x_1)) / (T + 1).
 
-    Ho 2020, Eq. 5, scaled as Eq. 3 and equal to it on average. Arguments and result as of `bound`.
+    This is Ho 2020, Eq. 5, scaled as Eq. 3 and equal to it on average. Arguments and result are those of `bound`.
     """
     steps, x, loss = len(betas), x0, torch.zeros((), dtype=x0.dtype, device=x0.device)
     last = torch.cumprod(1 - betas, 0)[-1]
@@ -67,7 +67,7 @@ def closed_form_bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor) 
 
 
 def drawn_bound(network: Network, x0: Tensor, betas: Tensor, times: Tensor, eps: Tensor, closed_form: bool) -> Tensor:
-    """The same from some of the terms: T times the mean of those at `times` for the sum of all.
+    """Estimate the bound from some of its terms: T times the mean of the terms at `times` replaces the sum of all.
 
     Args:
         times: [draws, N], from 1 to T.
@@ -80,7 +80,7 @@ def drawn_bound(network: Network, x0: Tensor, betas: Tensor, times: Tensor, eps:
     terms = []
     for k, t in enumerate(times):
 
-        def at(values: Tensor, t: Tensor = t) -> Tensor:  # [T] -> [N, 1], those of each row's step
+        def at(values: Tensor, t: Tensor = t) -> Tensor:  # [T] -> [N, 1], the value at each row's step
             return values.to(x0.device)[t - 1].unsqueeze(1).to(x0.dtype)
 
         if closed_form:
@@ -101,7 +101,7 @@ def drawn_bound(network: Network, x0: Tensor, betas: Tensor, times: Tensor, eps:
 def variational_bound(
     network: Called, x0: Tensor, betas: Tensor, place: Place, closed_form: bool, draws: int | None
 ) -> Tensor:
-    """The same on the noise of the stream."""
+    """Return the bound with noise from the noise stream."""
     count, dim = x0.shape
     if draws is not None:
         times = drawn.times(count, draws, len(betas), place, x0.device)
@@ -112,7 +112,7 @@ def variational_bound(
 
 
 def prepare(pair: MLPPair, betas: Tensor, closed_form: bool, draws: int | None) -> Find:
-    """Prepare what finds bounds and gradients; see kernels.variational_bound."""
+    """Prepare a function that computes bounds and gradients: see Find in kernels.variational_bound."""
 
     def find(out: Tensor, x0: Tensor, place: Place, condition: Tensor | None) -> None:
         network = called(pair).given(condition, len(x0))

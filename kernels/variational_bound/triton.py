@@ -1,8 +1,8 @@
-"""The variational bound and every gradient in one launch, and a small second one that adds up what the first found.
+"""The variational bound and every gradient in one launch, and a small second launch that adds up the results.
 
-Every program adds up its own part in registers and writes it once; the second launch adds the parts in float64, in
+Every program adds up its own part in registers and writes it once. The second launch adds the parts in float64, in
 order, so that the same call gives the same bits. Two kernels share the work (see kernels.triton.sizes):
-triton_unrolled for small networks, triton_wide for larger ones. Neither noise nor trajectory touches memory.
+triton_unrolled for small networks, triton_wide for larger ones. Neither noise nor trajectory is written to memory.
 """
 
 import torch
@@ -21,7 +21,7 @@ from kernels.variational_bound.triton_wide import wide_kernel
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def mean_kernel(partial_ptr, found_ptr, constant_ptr, programs, count, steps, DIM: tl.constexpr, BLOCK: tl.constexpr):
-    """Row by row, the sum of partial [P + 1, programs] over the mean's N D (T + 1); the last row is the bound's."""
+    """Sum each row of partial [P + 1, programs] and divide by N D (T + 1). The last row is the bound."""
     row = tl.program_id(0)
     elements = count.to(tl.float64) * DIM
     sums = tl.zeros((BLOCK,), tl.float64)
@@ -35,10 +35,10 @@ def mean_kernel(partial_ptr, found_ptr, constant_ptr, programs, count, steps, DI
 
 
 def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) -> Tensor:
-    """Every gradient, flat in the order of the pair's tensors, then the bound in nats divided by T + 1: [P + 1].
+    """Return all gradients, flat in the order of the tensors, then the bound in nats divided by T + 1: [P + 1].
 
     Raises:
-        ValueError: more elements than the kernels can count.
+        ValueError: there are more elements than the kernels can count.
     """
     count, dim = x0.shape
     weights, (hidden,), steps, device = pair.values, pair.hidden[0], len(betas), x0.device
@@ -50,7 +50,8 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) 
         if sizes.is_unrolled(dim, hidden, pair.tables is not None):
             groups = 1 if count >= sizes.MANY else sizes.LANES
             block = sizes.LANES // groups
-            # a lane's own sample takes long: more programs than run at a time leave fewer of them waiting at the end
+            # With a sample for each lane a program takes long. More programs than can run at a time leave less of the
+            # device idle at the end.
             before = place.before_carry(count)
             grid = (min(triton.cdiv(count, block), 3 * most if groups == 1 else most), 1 if before == count else 2)
             partial = torch.empty(size + 1, grid[0] * grid[1], dtype=torch.float32, device=device)
@@ -61,7 +62,7 @@ def bound_and_gradients(pair: MLPPair, x0: Tensor, betas: Tensor, place: Place) 
         else:
             wide, all_groups = sizes.wide_sizes(dim, hidden), triton.cdiv(steps, 4)
             blocks = min(triton.cdiv(count, wide["BLOCK_N"]), most)
-            # where samples are few, several programs share one: each has a segment of its time
+            # if samples are few, several programs share a block of them: each has a segment of the time
             segment = triton.cdiv(all_groups, max(1, most // blocks))
             grid = (blocks, triton.cdiv(all_groups, segment))
             partial = torch.empty(size + 1, grid[0] * grid[1], dtype=torch.float32, device=device)

@@ -1,8 +1,8 @@
 """The bound of a small network: a lane holds one sample at a time, both networks and all of its sums in registers.
 
 With GROUPS = 1 a program has 32 samples and walks through time. With GROUPS = 32 it has one sample, and its lanes are
-32 groups of four steps: each makes its noise, an associative scan over the maps x -> factor x + added of the groups
-says where every group starts, and all go through their four steps at once.
+32 groups of four steps. Each lane makes its noise. An associative scan over the maps x -> factor x + added of the
+groups gives the x where every group starts. Then all lanes go through their four steps at once.
 
 For a unit j with z_j = W1[j] [x, t] + b1_j and g = d loss / d output, a_j = [z_j > 0] sum_d g_d W2[d, j]:
 
@@ -11,10 +11,10 @@ For a unit j with z_j = W1[j] [x, t] + b1_j and g = d loss / d output, a_j = [z_
 With one dimension, W2 is kept out of a_j until the end, and d W2 needs no sum of its own: relu is homogeneous, so that
 sum g relu(z_j) = w sum a_j x + v sum a_j t + b sum a_j with (w, v) = W1[j], b = b1_j.
 
-Limits, D = 1, H = 4, compiled for sm_90 (80 registers, no spills): 764 instructions in the loop over a group of four
+Limits at D = 1, H = 4, compiled for sm_90 (80 registers, no spills): 764 instructions in the loop over a group of four
 steps, 191 for a (sample, step), 799 with the scan; 135 of them are the noise. An H100 issues 132 * 4 warp instructions
-a cycle, that is 88 (sample, step) pairs. Bytes: x0 is read once and 2 P + 1 sums of a program are written, next to
-nothing.
+per cycle, that is 88 (sample, step) pairs. Memory traffic is next to nothing: x0 is read once, and each program writes
+2 P + 1 sums.
 """
 
 import triton
@@ -29,13 +29,13 @@ from kernels.triton.unrolled import forward, load_network
 
 @triton.jit
 def then(factor, added, next_factor, next_added):
-    """x -> factor x + added, and after it x -> next_factor x + next_added."""
+    """Return the map that does x -> factor x + added and then x -> next_factor x + next_added."""
     return factor * next_factor, tl.fma(added, next_factor, next_added)
 
 
 @triton.jit
 def starts(x, drive, factor, lane, BLOCK_N: tl.constexpr, GROUPS: tl.constexpr):
-    """x before each group [BLOCK_N, GROUPS] and after the last [BLOCK_N, 1]; a group does x -> factor x + drive."""
+    """Return x before each group [BLOCK_N, GROUPS] and after the last [BLOCK_N, 1]. A group: x -> factor x + drive."""
     factors, drives = tl.associative_scan((factor.broadcast_to(BLOCK_N, GROUPS), drive), 1, then)
     after = tl.fma(factors, x, drives)
     before = tl.gather(after, tl.maximum(lane - 1, 0).broadcast_to(BLOCK_N, GROUPS), 1)
@@ -53,7 +53,7 @@ def zeros(SIZE: tl.constexpr, BLOCK_N: tl.constexpr, GROUPS: tl.constexpr):
 
 @triton.jit
 def no_sums(D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, GROUPS: tl.constexpr):
-    """Sums of g, D of them, and for each unit those of a, of a t, of a x, and if D > 1 of g relu(z)."""
+    """Return zeros for the D sums of g and, for each unit, for those of a, a t, a x and, if D > 1, g relu(z)."""
     units = ()
     for _ in tl.static_range(H):
         zero = tl.zeros((BLOCK_N, GROUPS), tl.float32)
@@ -127,7 +127,7 @@ def unrolled_kernel(
     count, before, steps, first_low, first_high, step, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, GROUPS: tl.constexpr,
 ):  # fmt: skip
-    """A column of partial [P + 1, programs]: sums over samples, `before` of them before a carry, and steps."""
+    """Write a column of partial [P + 1, programs]: sums over samples and steps. `before` samples are before a carry."""
     TABLES: tl.constexpr = skip_ptr is not None
     mean_network = load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H)
     std_network = load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H)
@@ -137,8 +137,8 @@ def unrolled_kernel(
     lane = tl.arange(0, GROUPS)[None, :]
     step = step_word(step)
 
-    # The upper bits of the index carry once at the most. The programs of a row of the grid stay on one side of that: a
-    # lane with upper bits of its own would need 87 registers and not 80, which costs one warp in six.
+    # A carry into the upper bits of the index occurs at most once. The programs of a row of the grid stay on one side
+    # of it: if each lane had its own upper bits, it would need 87 registers instead of 80, which costs one warp in six.
     side = tl.program_id(1)
     begin = side * before
     count = tl.where(side == 0, before, count)
@@ -192,7 +192,7 @@ def unrolled_kernel(
                     std_g = std_g + (tl.where(mask, g_s, 0.0),)
                 mean_sums = backward(mean_sums, mean_network, mean_g, state, time, mean_hidden, D, H)
                 std_sums = backward(std_sums, std_network, std_g, state, time, std_hidden, D, H)
-            # log std of two steps from one logarithm; of four, a std of 1e10 would overflow
+            # one logarithm gives the log std of two steps; with four steps, a std of 1e10 would overflow
             for i in tl.static_range(2 * D):
                 loss += log(stds[i] * stds[i + 2 * D])
             if GROUPS == 1:

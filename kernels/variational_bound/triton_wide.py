@@ -1,14 +1,14 @@
-"""The bound of a wider network: a program has a few samples, the lanes of its warp the hidden units of each.
+"""The bound of a wider network. A program has a few samples, and the lanes of its warp have the hidden units of each.
 
-A segment of time can start anywhere: the program replays the noise of the steps before it, which costs a few per cent
-of a step. So few samples still fill the device.
+A segment of time can start anywhere: the program replays the noise of the steps before it. A replayed step costs a few
+per cent of a computed one. So even few samples fill the device.
 
 With a = [h > 0] W2^T g, [samples, UNITS], and g = d loss / d output, [samples, DIMS]:
 
     d W1 = sum a^T [x, t],   d b1 = sum a,   d W2 = sum g^T h,   d b2 = sum g
 
-Limits, compiled for sm_90 without spills: instructions of a warp for a (sample, step), beside those that the
-multiply-adds alone need:
+Limits, compiled for sm_90 without spills: instructions of a warp for a (sample, step), and those that the multiply-adds
+alone need:
 
     D     H    registers    instructions    multiply-adds
     1    64       127             92              28
@@ -16,8 +16,8 @@ multiply-adds alone need:
     8    16       225            197              35
     8    64       254            588             140
 
-The rest are sums over lanes, ten instructions each, and additions within a lane: tl.sum knows no multiply-add. An H100
-issues 132 * 4 warp instructions a cycle.
+The rest are sums over lanes, ten instructions each, and additions within a lane: tl.sum uses no multiply-adds. An H100
+issues 132 * 4 warp instructions per cycle.
 """
 
 import triton
@@ -32,7 +32,7 @@ from kernels.triton.wide import forward, load_network
 
 @triton.jit
 def no_sums(BLOCK_N: tl.constexpr, DIMS: tl.constexpr, UNITS: tl.constexpr):
-    """Sums for W1 of x, W1 of the time, b1, W2 and, not yet over the samples, b2."""
+    """Return zeros for the sums of W1 for x, W1 for the time, b1, W2, and b2, the last not yet summed over samples."""
     matrix = tl.zeros((DIMS, UNITS), tl.float32)
     vector = tl.zeros((UNITS,), tl.float32)
     return matrix, vector, vector, matrix, tl.zeros((BLOCK_N, DIMS), tl.float32)
@@ -56,7 +56,7 @@ def backward(sums, network, g, x, time, hidden):
 
 @triton.jit
 def store_gradients(w1_ptr, stride, sums, D: tl.constexpr, H: tl.constexpr, DIMS: tl.constexpr, UNITS: tl.constexpr):
-    """d W1, d b1, d W2 and d b2 of a program, flat in this order, `stride` apart."""
+    """Store d W1, d b1, d W2 and d b2 of a program, flat in this order, `stride` apart."""
     d = tl.arange(0, DIMS)
     j = tl.arange(0, UNITS)
     mask = (d < D)[:, None] & (j < H)[None, :]
@@ -78,7 +78,7 @@ def wide_kernel(
     count, steps, segment, first_low, first_high, step, seed_low, seed_high,
     D: tl.constexpr, H: tl.constexpr, BLOCK_N: tl.constexpr, DIMS: tl.constexpr, UNITS: tl.constexpr,
 ):  # fmt: skip
-    """A column of partial [P + 1, programs]: sums over samples and over `segment` groups of four steps."""
+    """Write a column of partial [P + 1, programs]: sums over samples and over `segment` groups of four steps."""
     TABLES: tl.constexpr = skip_ptr is not None
     mean_network = load_network(mean_w1_ptr, mean_b1_ptr, mean_w2_ptr, mean_b2_ptr, D, H, DIMS, UNITS)
     std_network = load_network(std_w1_ptr, std_b1_ptr, std_w2_ptr, std_b2_ptr, D, H, DIMS, UNITS)

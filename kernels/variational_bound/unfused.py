@@ -1,7 +1,7 @@
-"""The bound of a network that no kernel holds: a block of samples and a chunk of time at a time, with its gradients.
+"""The bound of a network that no kernel holds, and its gradients: a block of samples and a chunk of time at a time.
 
-The network is called on the rows (step, sample) of a chunk, and what it keeps for its gradients goes before the next
-chunk is begun; so memory does not grow with N, and with T only by one block's trajectory.
+The network is called on the rows (step, sample) of a chunk. What it keeps for its gradients is freed before the next
+chunk begins. So memory does not grow with N, and it grows with T only by the trajectory of one block.
 """
 
 import math
@@ -17,12 +17,12 @@ from kernels.schedules import bound_constant, closed_form_constant, last_alpha_b
 from kernels.transition_bound import transition_bound
 from kernels.variational_bound import drawn
 
-ELEMENTS = 2**22  # of a block's trajectory
-ROWS = 2**16  # that a network is called on
+ELEMENTS = 2**22  # the most in the trajectory of a block
+ROWS = 2**16  # the most that a network is called on
 
 
 class Sum:
-    """The bound's sum over rows, chunk by chunk, and with it the gradient of every parameter of the network."""
+    """Sums the bound over rows, chunk by chunk, together with the gradient of every parameter of the network."""
 
     def __init__(self, network: Called, x0: Tensor, backend: str) -> None:
         self.network, self.backend, self.elements = network, backend, x0.numel()
@@ -40,16 +40,16 @@ class Sum:
         variance: Tensor | None,
         weight: float = 1.0,
     ) -> Tensor:
-        """Add `weight` times the terms of rows [R, D], a multiple of some samples.
+        """Add the gradients of `weight` times the terms of rows [R, D], the samples `samples` one or more times over.
 
-        Return their sum over R D less log(2 pi) / 2 each, over N D.
+        Return `weight` times the sum of the R D terms, each minus log(2 pi) / 2, divided by N D.
         """
         outputs = self.network.of_rows(samples)(after, t)
         if not self.checked:
             _check_parameters(outputs, self.parameters)
             self.checked = True
         bound = transition_bound(previous, *outputs, variance=variance, backend=self.backend)
-        # from a mean over rows to a sum over steps of means over samples
+        # turns a mean over rows into a sum over steps of means over samples
         share = weight * after.numel() / self.elements
         if bound.requires_grad:
             with autograd.without_hooks(self.parameters):
@@ -60,7 +60,7 @@ class Sum:
         return share * (bound.detach().double() - 0.5 * math.log(2 * math.pi))
 
     def result(self, total: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
-        """Return `total` over T + 1, differentiable once in the parameters of the network."""
+        """Return `total` / (T + 1), differentiable once in the parameters of the network."""
         value = (total / (steps + 1)).to(dtype)
         return autograd.attach(value, self.flat.div_(steps + 1), self.parameters)
 
@@ -68,11 +68,11 @@ class Sum:
 def variational_bound(
     network: Called, x0: Tensor, betas: Tensor, place: Place, closed_form: bool, backend: str
 ) -> Tensor:
-    """The bound in nats divided by T + 1, differentiable once in the parameters of the network.
+    """Return the bound in nats divided by T + 1, differentiable once in the parameters of the network.
 
     Raises:
-        ValueError: the network depends on a tensor that requires grad and is not its own, or one of its parameters is
-            computed from another.
+        ValueError: the network depends on a tensor that requires grad and is not one of its parameters, or one of its
+            parameters is computed from another.
     """
     total = (closed_form_constant if closed_form else bound_constant)(betas, x0.device).clone()
     (count, dim), steps, terms = x0.shape, len(betas), Sum(network, x0, backend)
@@ -81,7 +81,7 @@ def variational_bound(
         x = x0[start : start + width]
         at = place.after(start)._asdict() | {"backend": backend}
         trajectory = forward_process(x, betas, **at)
-        # each term counted from -log N(0; 0, 1), as the constants are
+        # -log N(0; 0, 1) is subtracted from each term, as in the constants
         if closed_form:
             total += 0.5 * last_alpha_bar(betas, x.device) * x.double().square().sum() / x0.numel()
         else:
@@ -109,7 +109,7 @@ def variational_bound(
 def drawn_bound(
     network: Called, x0: Tensor, betas: Tensor, draws: int, place: Place, closed_form: bool, backend: str
 ) -> Tensor:
-    """As variational_bound, of some terms for each sample: see kernels.variational_bound.drawn."""
+    """Compute variational_bound from some terms for each sample: see kernels.variational_bound.drawn."""
     total, terms = drawn.rest(x0, betas), Sum(network, x0, backend)
     (count, _), steps, width = x0.shape, len(betas), max(1, ROWS // draws)
     for start in range(0, count, width):
@@ -123,17 +123,17 @@ def drawn_bound(
 
 
 def _check_parameters(outputs: tuple[Tensor, ...], parameters: list[Tensor]) -> None:
-    """Raise where a gradient would be counted twice, or lost because it goes to no parameter of the network."""
+    """Raise if a gradient would be counted twice, or lost because it goes to no parameter of the network."""
     computed = [p for p in parameters if not p.is_leaf]
     known = {id(p) for p in parameters}
     if any(id(leaf) in known for leaf in autograd.sources(computed, ())):
         raise ValueError(
-            "network has a parameter that is computed from another, whose gradient would be counted twice: take "
+            "network has a parameter that is computed from another, whose gradient would be counted twice: use "
             "backend 'reference'"
         )
     lost = autograd.sources(outputs, parameters)
     if lost:
         raise ValueError(
             f"network depends on a tensor of shape {list(lost[0].shape)} that requires grad and is no parameter of a "
-            "torch.nn.Module, so that its gradient would be lost: make it a parameter, or take backend 'reference'"
+            "torch.nn.Module, so that its gradient would be lost: make it a parameter, or use backend 'reference'"
         )

@@ -4,9 +4,9 @@ For one network with z = W1 [x, t] + b1, h = relu(z), out = W2 h + b2, and g = d
 
     d W2 = g h^T,   d b2 = sum g,   a = [z > 0] W2^T g,   d W1 = a [x, t]^T,   d b1 = sum a
 
-Nothing of a trajectory outlives its tile. Works for any dimension and any width.
+No part of a trajectory is kept after its tile. This works for any dimension and any width.
 
-Beside the operations that are counted below, each of 4 passes over the H hidden values takes 12 bytes.
+In addition to the operations counted below, each of 4 passes over the H hidden values takes 12 bytes.
 """
 
 import torch
@@ -20,7 +20,7 @@ from kernels.vectorized import chain, gaussian, noise, tiles
 
 
 def operations(dim: int, hidden: int) -> int:
-    """Return the operations for a (sample, step)."""
+    """Return the number of operations for a (sample, step)."""
     return dim * (noise.OPERATIONS + chain.OPERATIONS) + 8 * hidden * (dim + 1) + 60 * dim
 
 
@@ -36,7 +36,7 @@ def bound_tile(
     sample_mask: Tensor,
     *weights: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Sums over a tile: every gradient, flat in the order of `weights`, the terms of the bound, and x^2 / 2 at its end.
+    """Return sums over a tile: all gradients, flat in the order of `weights`, the bound's terms, x^2 / 2 at the end.
 
     Args:
         x: [C], x at the start of the tile.
@@ -103,7 +103,7 @@ def bound_and_gradients(
     normal_tile: tiles.NormalTile = noise.normal_tile,
     bound_tile: tiles.BoundTile = bound_tile,
 ) -> Tensor:
-    """Every gradient, flat in the order of the pair's tensors, then the bound in nats divided by T + 1: [P + 1]."""
+    """Return all gradients, flat in the order of the tensors, then the bound in nats divided by T + 1: [P + 1]."""
     count, dim = x0.shape
     weights, (width, *_), device = pair.values, pair.hidden[0], x0.device
     totals = torch.zeros(sum(w.numel() for w in weights) + 1, dtype=torch.float64, device=device)

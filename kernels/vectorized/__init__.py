@@ -1,1 +1,1 @@
-"""Shared by the ops on `vectorized`: tiles of time and samples, and the functions of a tile, in plain torch."""
+"""Code that the ops of `vectorized` share: tiles of time and samples, and the functions of a tile, in plain torch."""

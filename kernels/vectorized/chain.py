@@ -1,8 +1,9 @@
 """The chain x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps_t over a tile of time, in plain torch.
 
-x_t = a_t x_{t-1} + b_t eps_t is a recurrence, so its steps are cut into runs: every run is walked from zero at the
-same time, which says what it adds; a small triangular sum over the runs gives where each really starts; and the walk
-from there is the answer. Every product of a's is at most 1, so nothing overflows however small their product is.
+x_t = a_t x_{t-1} + b_t eps_t is a recurrence, so its steps are cut into runs. First all runs are computed from zero at
+the same time, which gives what each run adds. Then a small triangular sum over the runs gives the x at which each
+really starts. Last, the runs are computed from there. Every product of a's is at most 1, so nothing overflows however
+small it is.
 """
 
 from typing import NamedTuple
@@ -13,17 +14,17 @@ from torch import Tensor
 from kernels import schedules
 from kernels.vectorized import tiles
 
-OPERATIONS = 5  # for a (sample, step), of which 4 bytes are read (the noise) and 4 written
+OPERATIONS = 5  # for a (sample, step), which also reads 4 bytes (the noise) and writes 4
 
 
 class Chain(NamedTuple):
-    """The constants of one time tile of the forward process; float32, padded steps change nothing.
+    """The constants of one time tile of the forward process, float32. Padded steps leave x unchanged.
 
     Attributes:
         scale, noise_scale: sqrt(1 - beta) and sqrt(beta), [4, groups, 1].
         factor: the product of the four scales of a group, [groups, 1].
-        decay: [groups / SCAN, groups / SCAN + 1]: what x at the start of the tile (column 0) and what each run of
-            SCAN groups adds to x at the start of every run.
+        decay: [groups / SCAN, groups / SCAN + 1]. Row s gives x at the start of run s: it has the factors of x at the
+            start of the tile (column 0) and of what each run of SCAN groups adds (the other columns).
     """
 
     scale: Tensor
@@ -34,7 +35,7 @@ class Chain(NamedTuple):
 
 @schedules.per_schedule
 def chains(betas: Tensor, device: torch.device) -> tuple[Chain, ...]:
-    """The constants of every time tile."""
+    """Return the constants of every time tile."""
     time_tiles = tiles.time_tiles(len(betas))
     groups = time_tiles[0].groups
     steps = schedules.steps(betas, 4 * groups * len(time_tiles))
@@ -58,14 +59,14 @@ def _chain(scale: Tensor, noise_scale: Tensor, factor: Tensor, device: torch.dev
 def trajectory_tile(
     x: Tensor, eps: Tensor, scale: Tensor, noise_scale: Tensor, factor: Tensor, decay: Tensor
 ) -> Tensor:
-    """[5, groups, C]: x before each group of four steps, then after each of the four.
+    """Return [5, groups, C]: x before each group of four steps, then after each of the four.
 
     Args:
         x: [C], x at the start of the tile.
         eps: [4, groups, C].
         scale, noise_scale, factor, decay: see Chain.
     """
-    # what a group of four steps, and then a run of SCAN groups, does: x -> factor x + drive
+    # a group of four steps does x -> factor x + drive, and so does a run of SCAN groups
     drive = noise_scale[0] * eps[0]
     for i in range(1, 4):
         drive = scale[i] * drive + noise_scale[i] * eps[i]

@@ -1,9 +1,9 @@
 """exp, log, log1p and 1 / x from short polynomials in plain torch ops, for kernels that torch.compile vectorises.
 
-The library calls that the compiler would insert are not inlined, so that every vector register is spilled around
-each of them; written out, a whole kernel stays in one loop (measured on the bound: 1.2 instead of 1.55 ms).
-All take and return float32. The coefficients are minimax fits made for this file: their error is at most a tenth of
-a unit in the last place, so that rounding is what remains (tests/test_elementary.py measures it against float64).
+The library calls that the compiler would insert are not inlined, so that every vector register is spilled around each
+call. With the functions written out, a whole kernel stays in one loop (measured on the bound: 1.2 instead of 1.55 ms).
+All functions take and return float32. The coefficients are minimax fits. Their error is at most a tenth of a unit in
+the last place, so that only rounding errors remain (tests/test_elementary.py measures them against float64).
 """
 
 import itertools
@@ -15,7 +15,7 @@ from kernels.constants import EXP, LOG1P_UNIT, LOG2, LOG2_HIGH, LOG2_LOW, SQRT_H
 
 
 def polynomial(x: Tensor, *coefficients: float) -> Tensor:
-    """c0 + c1 x + c2 x^2 + ... by Estrin's scheme: neighbours in pairs, so that few multiply-adds wait for others."""
+    """Return c0 + c1 x + c2 x^2 + ... by Estrin's scheme: it adds in pairs, so few multiply-adds wait for others."""
     terms: list[float | Tensor] = list(coefficients)
     while len(terms) > 1:
         pairs = itertools.zip_longest(terms[::2], terms[1::2])
@@ -27,26 +27,26 @@ def polynomial(x: Tensor, *coefficients: float) -> Tensor:
 
 
 def split_exponent(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x = (1 + f) 2^e with 1 + f in [sqrt(1/2), sqrt(2)), for normal x > 0. Returns f and e (int32)."""
+    """Return f and e (int32) of x = (1 + f) 2^e with 1 + f in [sqrt(1/2), sqrt(2)), for normal x > 0."""
     bits = x.view(torch.int32)
     exponent = (bits - SQRT_HALF_BITS) >> 23
     return (bits - (exponent << 23)).view(torch.float32) - 1, exponent
 
 
 def log_ratio(s: Tensor, exponent: Tensor) -> Tensor:
-    """log((1 + f) 2^e) = 2 atanh(s) + e log 2 with s = f / (2 + f): relatively precise for small f when e = 0."""
+    """Return log((1 + f) 2^e) = 2 atanh(s) + e log 2, s = f / (2 + f): a small relative error for small f if e = 0."""
     square = s * s
     series = polynomial(square, 0.66666776, 0.39977537, 0.29871863)
     return exponent.float() * LOG2 + (2 * s + s * square * series)
 
 
 def log_fraction(f: Tensor, exponent: Tensor) -> Tensor:
-    """log((1 + f) 2^e), 1 + f in [sqrt(1/2), sqrt(2))."""
+    """Return log((1 + f) 2^e) for 1 + f in [sqrt(1/2), sqrt(2))."""
     return log_ratio(f / (2 + f), exponent)
 
 
 def reciprocal_and_log(x: Tensor) -> tuple[Tensor, Tensor]:
-    """1 / x and the natural logarithm of x, for normal x > 0 up to 2^126, at the price of one division."""
+    """Return 1 / x and the natural logarithm of x, for normal x > 0 up to 2^126, with one division for both."""
     f, exponent = split_exponent(x)
     shared = 1 / ((1 + f) * (2 + f))
     power = ((127 - exponent) << 23).view(torch.float32)
@@ -54,12 +54,12 @@ def reciprocal_and_log(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def log1p_unit(x: Tensor) -> Tensor:
-    """log(1 + x) for x in [0, 1], without a division."""
+    """Return log(1 + x) for x in [0, 1], without a division."""
     return x + x * x * polynomial(x, *LOG1P_UNIT)
 
 
 def exp_negative(x: Tensor) -> Tensor:
-    """exp(-x) = 2^n exp(r), |r| <= log(2) / 2, for x >= 0; constant beyond 87, where the subnormals would begin."""
+    """Return exp(-x) = 2^n exp(r), |r| <= log(2) / 2, for x >= 0. Constant beyond 87, before the subnormals."""
     y = -x.clamp_max(87)
     n = torch.round(y * (1 / LOG2))
     r = (y - n * LOG2_HIGH) - n * LOG2_LOW

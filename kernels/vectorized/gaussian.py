@@ -7,8 +7,8 @@ With z = (x_{t-1} - mean) / std and eps the noise of q(x_t | x_{t-1}):
     d term / std   = (1 - z^2) / std
     std            = max(softplus(s), STD_FLOOR),  d std / ds = sigmoid(s) above the floor, 0 below
 
-With tables by step (kernels.networks.StepTables) mean = skip x_t + out f of the first network's output f, and
-softplus(s) and its slope are `scale` times as large.
+With tables by step (kernels.networks.StepTables), mean = skip x_t + out f for the first network's output f, and
+softplus(s) and its slope are multiplied by `scale`.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Std = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 def std(s: Tensor, *scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """std, 1 / std, log std and d std / ds, by library calls."""
+    """Return std, 1 / std, log std and d std / ds, by library calls."""
     softplus, slope = functional.softplus(s), torch.sigmoid(s)
     for factor in scale:
         softplus, slope = softplus * factor, slope * factor
@@ -33,7 +33,7 @@ def std(s: Tensor, *scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def std_inlined(s: Tensor, *scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same from elementary.py: softplus(s) = max(s, 0) + log(1 + exp(-|s|))."""
+    """Return the same as `std`, by elementary.py: softplus(s) = max(s, 0) + log(1 + exp(-|s|))."""
     e = exp_negative(s.abs())
     softplus, slope = torch.relu(s) + log1p_unit(e), torch.where(s >= 0, 1.0, e) / (1 + e)
     for factor in scale:
@@ -43,14 +43,14 @@ def std_inlined(s: Tensor, *scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
 
 
 def mean(x: Tensor, f: Tensor, *tables: Tensor) -> Tensor:
-    """The mean from the network's output f at x; tables: none, or skip and out."""
+    """Return the mean from the network's output f at x. `tables` is empty, or skip and out."""
     return tables[0] * x + tables[1] * f if tables else f
 
 
 def term(
     previous: Tensor, eps: Tensor, x: Tensor, f: Tensor, s: Tensor, std: Std, *tables: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The term of the bound and its gradients with respect to f and to s, elementwise; tables: skip, out and scale."""
+    """Return the term of the bound and its gradients for f and s, elementwise; tables: none, or skip, out and scale."""
     _, inverse, log_value, slope = std(s, *tables[2:])
     z = (previous - mean(x, f, *tables[:2])) * inverse
     d_mean = -z * inverse

@@ -1,12 +1,13 @@
 """How time and samples are cut into tiles, the unit of work of the vectorized and the compiled backend.
 
-A tile is [4, groups, columns]: element (i, k, c) is step t = start + 4 k + i + 1 of column c. Four steps share one
-call of Philox, hence the leading 4. A block of samples has `width` samples of `dim` elements, columns = dim * width,
-element (d, n) in column d * width + n. The shape of a tile does not depend on the number of samples: a last block is
-padded, so nothing compiles twice and memory stays bounded. Blocks begin at multiples of `width` in the stream, not in
-the call: a sample is always computed in the same column of the same block, which is why its bits cannot depend on
-`first` or `count`, whatever the compiler does with the order of its sums. They begin anew at multiples of 2^32, so that
-the samples of a block have the upper bits of their index in common.
+A tile is [4, groups, columns]: element (i, k, c) is step t = start + 4 k + i + 1 of column c. The leading 4 is there
+because four steps share one call of Philox. A block has `width` samples of `dim` elements. It has dim * width columns,
+and element d of sample n is in column d * width + n. The shape of a tile does not depend on the number of samples: the
+last block is padded, so nothing compiles twice and memory stays bounded.
+
+Blocks begin at multiples of `width` in the stream, not in the call. A sample is always computed in the same column of
+the same block. So its bits cannot depend on `first` or `count`, whatever the compiler does with the order of its sums.
+A new block begins at every multiple of 2^32, so that the samples of a block have the same upper bits of the index.
 """
 
 import functools
@@ -35,7 +36,7 @@ COLUMNS_ELSEWHERE = 65536
 
 @dataclass(frozen=True)
 class Block:
-    """Samples `sample` ... `sample + width - 1` of the stream; `columns` of it are `rows` of the caller's tensor."""
+    """Samples `sample` ... `sample + width - 1` of the stream; `columns` are those in `rows` of the caller's tensor."""
 
     sample: int
     width: int
@@ -56,16 +57,16 @@ class TimeTile:
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed, where it would return it to the system and get each page back filled with zeros.
+    """Make glibc keep freed memory. Otherwise it returns it to the system, which zeroes each page before the next use.
 
-    It raises the size of the blocks that it keeps to that of the largest that was freed, up to 32 MiB. Measured on the
-    bound at the tutorial's size: 12.5 instead of 28 ms, and no page faults instead of 10,000.
+    glibc keeps blocks up to the size of the largest that was ever freed, up to 32 MiB. Measured on the bound at the
+    tutorial's size: 12.5 instead of 28 ms, and no page faults instead of 10,000.
     """
     torch.empty(2**25 - 4096, dtype=torch.uint8, device="cpu")
 
 
 def blocks(first: int, count: int, dim: int, device: torch.device, hidden: int = 1) -> Iterator[Block]:
-    """The blocks that hold samples first ... first + count - 1; `hidden` units a sample are kept at the same time."""
+    """Yield the blocks of samples first ... first + count - 1. `hidden` units of a sample are kept at the same time."""
     if device.type == "cpu":
         keep_freed_memory()
     columns = COLUMNS.get(device.type, COLUMNS_ELSEWHERE)
@@ -80,7 +81,7 @@ def blocks(first: int, count: int, dim: int, device: torch.device, hidden: int =
 
 @functools.cache
 def time_tiles(steps: int) -> tuple[TimeTile, ...]:
-    """Tiles of equal length, as few as MAX_GROUPS allows, with groups a multiple of SCAN; steps >= 1."""
+    """Return tiles of equal length, as few as MAX_GROUPS allows, with a multiple of SCAN groups; steps >= 1."""
     tiles = math.ceil(steps / (4 * MAX_GROUPS))
     groups = SCAN * math.ceil(steps / (tiles * 4 * SCAN))
     return tuple(TimeTile(start, min(4 * groups, steps - start), groups) for start in range(0, steps, 4 * groups))
@@ -88,7 +89,7 @@ def time_tiles(steps: int) -> tuple[TimeTile, ...]:
 
 @functools.lru_cache(maxsize=64)
 def indices(groups: int, dim: int, width: int, backwards: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Sample and dimension of every column of a tile, and the group of every row: int32, [columns] and [groups]."""
+    """Return sample and dimension of every column of a tile, and group of every row: int32, [columns] and [groups]."""
     column, group = (torch.arange(n, dtype=torch.int32, device=device) for n in (dim * width, groups))
     return column % width, column // width, group.flip(0) if backwards else group
 
@@ -96,7 +97,7 @@ def indices(groups: int, dim: int, width: int, backwards: bool, device: torch.de
 def noise(
     normal_tile: NormalTile, block: Block, tile: TimeTile, place: Place, stream: int, backwards: bool = False
 ) -> Tensor:
-    """The normals of one tile, [4, groups, columns]; `backwards` reverses the order of the groups."""
+    """Return the normals of one tile, [4, groups, columns]; `backwards` reverses the order of the groups."""
     step, seed = place.step, place.seed
     known = 0 if isinstance(step, Tensor) else step
     second = block.sample >> 32 << 16 | tile.start // 4
@@ -108,19 +109,19 @@ def noise(
 
 
 def time_major(tile: Tensor, dim: int) -> Tensor:
-    """[4, groups, columns] -> [4 * groups, dim, width], the steps in order."""
+    """Reorder a tile [4, groups, columns] to [4 * groups, dim, width], with the steps in order."""
     return tile.transpose(0, 1).reshape(-1, dim, tile.shape[-1] // dim)
 
 
 def load(x: Tensor, block: Block) -> Tensor:
-    """Rows of x [N, D] as the columns of a block, [D * width]; padding repeats a real sample and stays finite."""
+    """Return rows of x [N, D] as the columns of a block, [D * width]. Padding repeats a sample, so it is finite."""
     padding = (block.columns.start, block.width - block.columns.stop)
     return functional.pad(x[block.rows].T, padding, mode="replicate").reshape(-1)
 
 
 @functools.lru_cache(maxsize=1024)
 def clock(tile: TimeTile, steps: int, backwards: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """t / (T + 1), and the mask of t <= T, of the steps of a tile, [4, groups]; `backwards` reverses the groups."""
+    """Return t / (T + 1) and the mask of t <= T of a tile's steps, [4, groups]; `backwards` reverses the groups."""
     end = tile.start + 4 * tile.groups
     step_mask = torch.arange(tile.start, end) < steps
     both = (values.view(tile.groups, 4).T for values in (schedules.times(steps, end)[tile.start :], step_mask))
@@ -131,7 +132,7 @@ def clock(tile: TimeTile, steps: int, backwards: bool, device: torch.device) -> 
 def constants(
     tables: StepTables | None, tile: TimeTile, steps: int, backwards: bool, device: torch.device
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
-    """The time and the mask of a tile's steps, and skip, out and scale of a network with tables: each [4, groups]."""
+    """Return time and mask of a tile's steps, and skip, out and scale of a network with tables: each [4, groups]."""
     time, mask = clock(tile, steps, backwards, device)
     if tables is None:
         return (time, mask), ()
@@ -152,5 +153,5 @@ def _sample_mask(width: int, low: int, high: int, device: torch.device) -> Tenso
 
 
 def sample_mask(block: Block) -> Tensor:
-    """The mask of the columns of a block that hold a sample of the caller, [width] bool."""
+    """Return the mask of the columns of a block that hold a sample of the caller, [width] bool."""
     return _sample_mask(block.width, block.columns.start, block.columns.stop, block.device)
