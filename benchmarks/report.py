@@ -84,8 +84,9 @@ def in_readme(result: Result) -> str:
         rows.append([name, *("-" if value is None else seconds(value) for value in best)])
     said = (
         f"1000 points, 250 time steps. {info['cpu'].get('brand_raw')}, {info['threads']} threads, "
-        f"{info['vector_instructions']}, {result.document['datetime'][:10]}; medians. *Whole tutorial* is a process "
-        "from start to end: 1000 training steps and 1000 samples, with compiler caches empty (cold) or full (warm)."
+        f"{info['vector_instructions']}, {result.document['datetime'][:10]}; medians. *JAX* is the faster of two "
+        "versions. *Whole tutorial* is a process from start to end: 1000 training steps and 1000 samples, with "
+        "compiler caches empty (cold) or full (warm)."
     )
     return "\n\n".join([BEGIN, markdown(["", *COLUMNS], rows), said, END])
 

@@ -26,10 +26,11 @@ TURNS = {"tiny": 1, "short": 3, "full": 3}
 SECONDS = 0.2  # of timing in each turn
 PATIENCE = 4.0  # seconds: a slower call gets only one turn
 
-# Relative to the largest element. Autograd adds up 250,000 float32 products in one matrix product (an error of 2e-4,
-# seen for 32 hidden units), and the tutorial's chain multiplies 4000 times by a rounded factor (2e-5). Leaving out one
-# of 250 steps makes an error of 3e-3.
-RIVALS_TOLERANCE = 5e-4
+# Relative to the largest element. With all steps at once, autograd adds up 250,000 float32 products in one matrix
+# product. Its error is at most 250,000 * 2^-24 = 1.5e-2; 1.1e-3 was seen, for 128 hidden units, with torch and with JAX
+# (step by step it is 4e-6). The tutorial's chain multiplies 4000 times by a rounded factor (2e-5). Leaving out one of
+# 250 steps makes an error of 3e-3.
+RIVALS_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ def train(
     if options["lr"] is not None:
         arguments.number("lr", options["lr"], 0)
     kept = checkpoints_for(out, checkpoint_every, resume, force)
-    with process_group(device_type), interruptible(), _divergence_explained(options["lr"] or 1e-2, kept is not None):
+    group = process_group(device_type if tutorial else "cpu")  # tables are trained on the CPU
+    with group, interruptible(), _divergence_explained(options["lr"] or 1e-2, kept is not None):
         write, bound = (train_tutorial if tutorial else _train_table)(data, kept, **options)
         if rank_and_size()[0] > 0:
             return
