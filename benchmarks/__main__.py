@@ -118,7 +118,7 @@ def compare(before: Path, after: Path) -> None:
 def quality(
     data: tuple[str, ...], models: tuple[str, ...], seeds: int, splits: int, epochs: bool, into: Path | None, out: Path
 ) -> None:
-    """Measure how good the models are, beside what people use instead. Takes half an hour."""
+    """Measure how good the models are, beside what people use instead. Takes an hour."""
     out.mkdir(parents=True, exist_ok=True)
     path = into or out / f"{machine_name()}_{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     session.run(path, data, models, {"distributions": seeds, "tables": splits}, epochs)

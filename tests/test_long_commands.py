@@ -1,5 +1,7 @@
 """`ddpm train` when it is stopped, resumed, and run by several processes."""
 
+import contextlib
+import importlib
 import os
 import signal
 import socket
@@ -11,6 +13,7 @@ from processes import ended, started
 
 from ddpm.commands import main
 from ddpm.recipe import Recipe
+from kernels import backends
 
 pytest.importorskip("sklearn")
 
@@ -35,6 +38,21 @@ def interrupt_iteration(patch: pytest.MonkeyPatch, iteration: int, number: int) 
         return learning_rate(self, at)
 
     patch.setattr(Recipe, "learning_rate", send)
+
+
+def test_processes_of_a_table_talk_by_cpu_where_there_is_a_gpu(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[str] = []
+
+    def process_group(device_type: str) -> contextlib.nullcontext[None]:
+        joined.append(device_type)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(backends, "device_type_for", lambda name: "cuda")
+    monkeypatch.setattr(importlib.import_module("ddpm.commands.train"), "process_group", process_group)
+    assert train(data, tmp_path / "run.safetensors", *SMALL["table"]) == 0
+    assert joined == ["cpu"]
 
 
 @pytest.mark.parametrize("options", SMALL.values(), ids=list(SMALL))
