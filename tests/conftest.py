@@ -7,6 +7,7 @@ emulates.
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import oracle
@@ -69,3 +70,20 @@ def data(tmp_path: Path) -> Path:
     path = tmp_path / "data.npy"
     np.save(path, np.random.default_rng(0).standard_normal((50, 2)))
     return path
+
+
+@pytest.fixture
+def flowers() -> Any:
+    """Return a table with all kinds of columns, and the classes in its middle."""
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    kinds = rng.choice(["rose", "tulip"], 200)
+    return pd.DataFrame(
+        {
+            "length, cm": (rng.standard_normal(200) + (kinds == "rose")).round(1),
+            "petals": rng.integers(3, 9, 200),
+            "kind": kinds,
+            "wild": rng.random(200) < 0.3,
+            "weight": rng.gamma(2, 1, 200),
+        }
+    )

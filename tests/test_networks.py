@@ -1,7 +1,6 @@
 # mypy: disable-error-code="arg-type,index,operator,union-attr"
 """Networks of every kind: pairs of perceptrons, modules and callables, their gradients and their dtypes."""
 
-import datetime
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import oracle
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 import ddpm
 from kernels import backends
@@ -120,16 +118,6 @@ def test_numbers_of_other_libraries() -> None:
         model.sample(3, seed=True)
 
 
-def test_backward_accumulates_as_torch_does() -> None:
-    x0 = ddpm.datasets.mixture(20)
-    for hidden in ((4,), (4, 3)):
-        ours, torchs = (ddpm.Diffusion(ddpm.GaussianMLP(1, hidden), SCHEDULE, "vectorized") for _ in range(2))
-        for step in range(3):
-            ours.backward(x0, step=step)
-            torchs.loss(x0, step=step).backward()
-        assert all(torch.equal(p.grad, q.grad) for p, q in zip(ours.parameters(), torchs.parameters(), strict=True))
-
-
 class Outside(nn.Module):
     """A network that depends on a tensor that is not one of its parameters."""
 
@@ -222,17 +210,3 @@ def test_layers_that_do_not_fit_are_named(
         MLPPair.of_tensors(change(list(oracle.weights(1, 4))))
     with pytest.raises(ValueError, match="activation must be one of relu, silu, tanh; got 'gelu'"):
         MLPPair.of_tensors(oracle.weights(1, 4), "gelu")
-
-
-def test_distributed_data_parallel_takes_a_diffusion(tmp_path: Path) -> None:
-    model, x0 = ddpm.Diffusion(ddpm.GaussianMLP(1, (4,)), SCHEDULE, "vectorized"), ddpm.datasets.mixture(20)
-    expected = torch.autograd.grad(model.loss(x0, step=2), list(model.parameters()))
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group(
-        "gloo", store=store, rank=0, world_size=1, timeout=datetime.timedelta(seconds=60)
-    )
-    try:
-        DistributedDataParallel(model)(x0, step=2).backward()
-    finally:
-        torch.distributed.destroy_process_group()
-    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), expected, strict=True))

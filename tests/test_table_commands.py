@@ -1,4 +1,4 @@
-"""`ddpm train`, `sample`, `evaluate` and `info` on tables: sample writes tables like those that train reads."""
+"""`ddpm train` and `ddpm sample` on tables: sample writes tables like those that train reads."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from running import SHORT, run
 
 import ddpm
 from ddpm import table_files
@@ -15,33 +16,6 @@ from ddpm.commands import main
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
-
-FAST = ["--backend", "vectorized"]
-TUTORIAL = ["--tutorial", *FAST]
-SHORT = ["--steps", "30", "--timesteps", "20", "--hidden", "8,8"]
-
-
-def run(*arguments: str | Path | int) -> None:
-    assert main(list(map(str, arguments))) == 0
-
-
-@pytest.fixture
-def flowers() -> Any:
-    """Return a table with all kinds of columns, and the classes in its middle."""
-    rng = np.random.default_rng(0)
-    kinds = rng.choice(["rose", "tulip"], 200)
-    return pd.DataFrame(
-        {
-            "length, cm": (rng.standard_normal(200) + (kinds == "rose")).round(1),
-            "petals": rng.integers(3, 9, 200),
-            "kind": kinds,
-            "wild": rng.random(200) < 0.3,
-            "weight": rng.gamma(2, 1, 200),
-        }
-    )
-
-
-# ---- tables
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -221,132 +195,3 @@ def test_too_many_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     (tmp_path / "x.csv").write_text("x,id\n" + "".join(f"{i % 7},{i}\n" for i in range(2000)))
     assert main(["train", str(tmp_path / "x.csv"), "--target", "id", "--out", str(tmp_path / "m.safetensors")]) == 2
     assert "x.csv: y must hold at most 1000 different classes; got 2000" in capsys.readouterr().err
-
-
-# ---- evaluate and info
-
-
-def test_evaluate_reads_the_columns_of_the_model(
-    tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("ot")
-    flowers.to_csv(tmp_path / "x.csv", index=False)
-    options = ["--columns", "weight,petals", "--target", "kind"]
-    run("train", tmp_path / "x.csv", "--out", tmp_path / "m.safetensors", *options, *SHORT)
-    capsys.readouterr()
-    flowers[["wild", "kind", "petals", "weight"]].to_parquet(tmp_path / "fresh.parquet")
-    run("evaluate", tmp_path / "m.safetensors", tmp_path / "fresh.parquet", "--out", tmp_path / "figures")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{tmp_path / 'fresh.parquet'}: 200 rows, 3 columns (weight, petals, kind)"
-    assert "100 rows of data on each side" in lines
-    assert [line.split()[0] for line in lines[-3:-1]] == ["weight", "petals"]
-    pictures = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert pictures == {"columns.png", "reverse.png", "terms.png"}
-
-
-def test_evaluate_says_what_is_wrong_before_it_begins(
-    tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flowers.to_csv(tmp_path / "x.csv", index=False)
-    run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
-    flowers.assign(kind="oak").to_csv(tmp_path / "oak.csv", index=False)
-    flowers.drop(columns="petals").to_csv(tmp_path / "less.csv", index=False)
-    for data, options, said in (
-        ("oak.csv", [], "oak.csv: y must hold classes seen in fit, rose, tulip; got oak"),
-        ("less.csv", [], "less.csv: has no column 'petals'; its columns are length, cm, kind, wild, weight"),
-        ("x.csv", ["--seed", "-1"], "seed must be from 0 to 4294967295; got -1"),
-        ("x.csv", ["--out", str(tmp_path / "x.csv")], "x.csv: File exists"),
-    ):
-        assert main(["evaluate", str(tmp_path / "m.safetensors"), str(tmp_path / data), *options]) == 2
-        assert said in capsys.readouterr().err
-
-
-def test_evaluate_without_the_classes(tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("ot")
-    flowers.to_csv(tmp_path / "x.csv", index=False)
-    run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
-    flowers.drop(columns="kind").to_csv(tmp_path / "y.csv", index=False)
-    capsys.readouterr()
-    run("evaluate", tmp_path / "m.safetensors", tmp_path / "y.csv", "--out", tmp_path / "figures")
-    assert "4 columns (length, cm, petals, wild, weight)" in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"columns.png"}  # the bound needs the classes
-
-
-def test_a_row_that_was_taken_for_names_is_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [f"{i % 7},{i % 3 + 3},{'ab'[i % 2]}" for i in range(60)]
-    (tmp_path / "x.csv").write_text("\n".join(rows))
-    run("train", tmp_path / "x.csv", "--target", 2, "--out", tmp_path / "m.safetensors", *SHORT)
-    (tmp_path / "y.csv").write_text("\n".join(["5,4,seldom", *rows]))
-    capsys.readouterr()
-    assert main(["evaluate", str(tmp_path / "m.safetensors"), str(tmp_path / "y.csv")]) == 2
-    assert "y.csv: its first row (5, 4, seldom, ...) was read as column names" in capsys.readouterr().err
-
-
-def test_info_describes_a_model(tmp_path: Path, flowers: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    flowers.to_csv(tmp_path / "x.csv", index=False)
-    run("train", tmp_path / "x.csv", "--target", "kind", "--seed", 5, "--out", tmp_path / "m.safetensors", *SHORT)
-    capsys.readouterr()
-    run("info", tmp_path / "m.safetensors")
-    said = dict(re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert said["columns"] == "length, cm, petals, kind, wild, weight"
-    assert said["classes"] == "rose, tulip"
-    assert (said["transform"], said["hidden layers"], said["updates"], said["seed"]) == ("power", "8, 8", "30", "5")
-    assert said["schedule"].startswith("Schedule(steps=20")
-
-
-# ---- the tutorial
-
-
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
-def test_train_then_sample(capsys: pytest.CaptureFixture[str], tmp_path: Path, data: Path, schedule: str) -> None:
-    run, out = tmp_path / "run.safetensors", tmp_path / "samples.csv"
-    options = ["--steps", "3", "--hidden", "5", "--timesteps", "12", "--schedule", schedule, "--seed", "7"]
-    assert main(["train", str(data), "--out", str(run), *options, *TUTORIAL]) == 0
-    read, trained = capsys.readouterr().out.splitlines()
-    assert read == f"{data}: 50 rows, 2 columns (without names)"
-    assert re.fullmatch(r"bound -?\d+\.\d{3} nats per dimension; wrote .*run\.safetensors", trained)
-
-    assert main(["sample", str(run), "--count", "10", "--out", str(out), *FAST]) == 0
-    assert capsys.readouterr().out == f"wrote 10 samples to {out}\n"
-    samples = np.loadtxt(out, delimiter=",", dtype=np.float32)
-    assert np.array_equal(samples, ddpm.load(run, backend="vectorized").sample(10).detach().numpy())
-
-    part = tmp_path / "part.npy"
-    assert main(["sample", str(run), "--count", "6", "--first", "4", "--out", str(part), *FAST]) == 0
-    assert np.array_equal(np.load(part), samples[4:])
-
-
-def test_training_is_repeatable(tmp_path: Path, data: Path) -> None:
-    runs = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    for run in runs:
-        assert main(["train", str(data), "--out", str(run), "--steps", "2", "--timesteps", "5", *TUTORIAL]) == 0
-    first, second = (ddpm.load(run).state_dict() for run in runs)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_divergence_is_an_error_and_writes_nothing(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, data: Path
-) -> None:
-    out = tmp_path / "run.safetensors"
-    assert main(["train", str(data), "--out", str(out), "--steps", "3", "--lr", "1e38", *TUTORIAL]) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("ddpm: error: training diverged")
-    assert said.endswith("try a smaller --lr than 1e+38")
-    assert list(tmp_path.iterdir()) == [data]
-
-
-def test_points_that_are_not_like_noise_are_warned_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    points = np.random.default_rng(0).standard_normal((2000, 5)) * [1, 100, 0, 3, 1] + [0, 0, 0, 2000, 1e7]
-    data, model = tmp_path / "data.csv", tmp_path / "run.safetensors"
-    np.savetxt(data, points, delimiter=",", header="a,b,c,d,e", comments="")
-    run("train", data, "--out", model, "--steps", 1, "--timesteps", 3, *TUTORIAL)
-    far, collapsed = capsys.readouterr().err.splitlines()
-    assert far.startswith(f"ddpm: warning: {data}: far from mean 0 and standard deviation 1: b (mean ")
-    assert re.search(r"c \(mean 0, standard deviation 0\), d \(mean 2e\+03, standard deviation 2\.\d+\), e", far)
-    assert re.fullmatch(rf"ddpm: warning: {data}: e has 2000 different numbers, but in float32 only \d", collapsed)
-
-
-def test_points_beyond_float32_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.array([[0.0, 1.0], [0.0, 1e39]]))
-    assert main(["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run.safetensors"), *TUTORIAL]) == 2
-    assert "x.npy: row 1 (from 0), column 1: 1e+39 overflows float32: scale it" in capsys.readouterr().err
