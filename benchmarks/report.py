@@ -74,14 +74,10 @@ def in_readme(result: Result) -> str:
         (Case("tutorial"), "cold"),
         (Case("tutorial"), "warm"),
     ]
-    rows = []
-    for case, start in keys:
-        rivals = result.timed.get((case, start), {})
-        best = [
-            min((rivals[name].median for name in names if name in rivals), default=None) for names in COLUMNS.values()
-        ]
-        name = f"{words(case.op)}{', ' * bool(start)}{start}"
-        rows.append([name, *("-" if value is None else seconds(value) for value in best)])
+    rows = [
+        [f"{words(case.op)}{', ' * bool(start)}{start}", *fastest(result.timed.get((case, start), {}))]
+        for case, start in keys
+    ]
     said = (
         f"1000 points, 250 time steps. {info['cpu'].get('brand_raw')}, {info['threads']} threads, "
         f"{info['vector_instructions']}, {result.document['datetime'][:10]}; medians. *JAX* is the faster of two "
@@ -89,6 +85,12 @@ def in_readme(result: Result) -> str:
         "compiler caches empty (cold) or full (warm)."
     )
     return "\n\n".join([BEGIN, markdown(["", *COLUMNS], rows), said, END])
+
+
+def fastest(rivals: dict[str, Timed]) -> list[str]:
+    """Return the shortest median for each of COLUMNS."""
+    medians = ([rivals[name].median for name in names if name in rivals] for names in COLUMNS.values())
+    return [seconds(min(column)) if column else "-" for column in medians]
 
 
 def in_docs(result: Result) -> str:

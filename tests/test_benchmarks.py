@@ -143,6 +143,19 @@ def test_readme_and_docs_show_a_committed_result_of_a_clean_tree() -> None:
     assert not result.document["commit_info"]["dirty"]
 
 
+def test_the_times_on_a_gpu_are_those_of_committed_results() -> None:
+    timed = {}
+    for path in COMMITTED:
+        for (case, _), by_rival in results.read(path).timed.items():
+            if case.device == "cuda":
+                timed[report.words(case.op), case.N] = by_rival
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    rows = re.findall(r"^\| ([\w ]+), ([\d,]+) points \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for work, points, cells in rows:
+        assert cells.split(" | ") == report.fastest(timed[work, int(points.replace(",", ""))])
+
+
 def test_a_result_of_a_tree_with_changes_is_not_shown(tmp_path: Path) -> None:
     document = json.loads(COMMITTED[0].read_text())
     document["commit_info"]["dirty"] = True
