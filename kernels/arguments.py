@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
-    """Return `value`, an int or anything with `__index__`, as an int. Raise if it is a bool or not from low to high."""
+    """Return `value`, an int or anything with `__index__`, as an int; raise if it is a bool or outside low ... high."""
     if not isinstance(value, int):
         try:
             index = operator.index(value)  # type: ignore[arg-type]
@@ -48,8 +48,8 @@ def floating(name: str, x: object) -> None:
 def points(name: str, x: Tensor) -> None:
     """Raise unless `x` is a non-empty [N, D] float tensor. On the CPU its values must also be finite.
 
-    On a CUDA device that is not checked, because every call would wait for the device. A value that is not finite
-    makes the loss not finite there.
+    On a CUDA device this is not checked, because every call would wait for the device. There, a value that is not
+    finite makes the loss not finite.
     """
     floating(name, x)
     if x.dim() != 2 or x.numel() == 0:

@@ -42,7 +42,7 @@ class WithGradients(torch.autograd.Function):
 
 
 class DifferentiatedOnce(torch.autograd.Function):
-    """Passes gradients on and raises at a second derivative, which would otherwise silently be zero."""
+    """Passes gradients on, and raises an error at a second derivative, which would otherwise silently be zero."""
 
     @staticmethod
     def forward(ctx: Any, gradients: Tensor, *inputs: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def accumulate(tensors: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
 
 @contextlib.contextmanager
 def without_hooks(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Remove the hooks of `tensors` for a while: a gradient computed in parts must reach them once, as a whole."""
+    """Remove the hooks of `tensors` within the context: they must see a gradient once, whole, not in parts."""
     hooks = [tensor._backward_hooks for tensor in tensors if tensor._backward_hooks]
     kept = [dict(each) for each in hooks]
     for each in hooks:
@@ -88,7 +88,7 @@ def without_hooks(tensors: Iterable[Tensor]) -> Iterator[None]:
 
 
 def sources(outputs: Iterable[Tensor], beyond: Iterable[Tensor]) -> list[Tensor]:
-    """Return the leaf tensors that require grad and that `outputs` depend on by a path outside `beyond`."""
+    """Return the leaf tensors that require grad and that `outputs` depend on by a path that avoids `beyond`."""
     seen: set[Any] = {tensor.grad_fn for tensor in beyond if tensor.grad_fn is not None}
     known = {id(tensor) for tensor in beyond}
     waiting, found = [output.grad_fn for output in outputs], []

@@ -21,7 +21,7 @@ from kernels.networks import MLPPair
 from kernels.triton import sizes
 
 TRITON = (3, 6)  # the oldest version that has what the kernels use
-# The largest D and D H that `native` holds: a thread needs 256 bytes times D H, and 3 kB times D.
+# The largest D and D times H that `native` holds: a thread needs 256 bytes times D H, and 3 kB times D.
 NATIVE_DIM, NATIVE_SIZE = 2**14, 2**20
 # The largest layer and the most inputs of its kernel for drawn terms. For wider layers a library's matrix products are
 # faster, because their blocks fit the caches (measured with two layers of 512 and of 1024 units). A thread needs 3 kB

@@ -62,7 +62,7 @@ def inputs(x: Tensor, features: Sequence[float], condition: Tensor | None, time:
     """Return a perceptron's input: x [B, D], sin(w x) for each w of `features`, cos(w x), condition, time [B, 1]."""
     parts = [x]
     if features:
-        angles = torch.cat([x * w for w in features], 1)  # a tensor of them would make a CUDA device wait
+        angles = torch.cat([x * w for w in features], 1)  # copying the w to a CUDA device would make the host wait
         parts += [torch.sin(angles), torch.cos(angles)]
     return torch.cat((*parts, time) if condition is None else (*parts, condition.to(x.dtype), time), 1)
 
@@ -224,8 +224,8 @@ class Called:
     Attributes:
         function: (x [B, D], t [B, 1]) -> (mean [B, D], std [B, D]).
         device, dtype: those of its parameters and of its inputs.
-        condition: [N, C], the condition of N rows. The network is called on these rows one or more times over. None
-            if it is not conditioned.
+        condition: [N, C], the condition of N rows, or None if the network is not conditioned. A call may have these
+            rows several times, one set after the other.
     """
 
     function: Network
@@ -291,7 +291,7 @@ def describe(network: Network) -> MLPPair | None:
 def called(network: Network, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> Called:
     """Return `network` as a Called.
 
-    `device` is used if it has no parameters, `dtype` if its parameters do not have exactly one floating dtype.
+    `device` is used if the network has no parameters, `dtype` if they do not have exactly one floating dtype.
     """
     owned = _owned(network)
     dtypes = {p.dtype for p in owned if p.dtype.is_floating_point}

@@ -28,7 +28,7 @@ def check_betas(betas: object) -> None:
 
 
 def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tensor, torch.device], T]:
-    """Cache the results of compute(betas, device) as long as the tensor `betas` lives.
+    """Cache the results of compute(betas, device) for as long as the tensor `betas` lives.
 
     The schedule is checked here, so that it is checked once and not at every call. It must not be changed in place
     afterwards.
@@ -37,7 +37,7 @@ def per_schedule(compute: Callable[[Tensor, torch.device], T]) -> Callable[[Tens
         TypeError, ValueError: betas are not a float tensor of shape [T] with T from 1 to 2^18 and values in (0, 1).
     """
     kept = WeakTensorKeyDictionary()
-    lock = threading.RLock()  # one thread must not replace a result that another already uses
+    lock = threading.RLock()  # one thread must not replace a result that another is using
 
     @functools.wraps(compute)
     def look_up(betas: Tensor, device: torch.device) -> T:

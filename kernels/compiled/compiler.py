@@ -107,7 +107,7 @@ def broken_compiler_in_a_line() -> Iterator[None]:
 
 @contextlib.contextmanager
 def subnormals_kept() -> Iterator[None]:
-    """Keep this thread's treatment of subnormal numbers: loading a library from GCC before 13 sets it to flush them."""
+    """Keep this thread's treatment of subnormal numbers: loading a library of GCC before 13 makes it flush them."""
     flushed = flushes_subnormals()
     try:
         yield

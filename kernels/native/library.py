@@ -20,7 +20,7 @@ from kernels.native.compilation import BuildError, Compilation, choices, compile
 
 @functools.cache
 def processor() -> str:
-    """Return a description of the processor: processors may share a folder, but not the code of -march=native."""
+    """Return a description of the processor: machines may share a folder, but not the code of -march=native."""
     try:
         with open("/proc/cpuinfo") as file:  # only the first processor: a hundred take long
             lines = itertools.takewhile(str.strip, file)

@@ -1,7 +1,7 @@
 """The noise stream: standard normals that can be computed anywhere, in any order.
 
 Each normal is computed from its coordinates: seed, index of the sample, step t, training iteration `step`, stream,
-dimension. The device, the launch grid and the place in a batch do not matter.
+dimension. The device, the launch grid and the place in a batch do not matter::
 
     key      = (seed low 32 bits, seed high 32 bits)
     counter  = (index low 32 bits, index high 16 bits << 16 | (t - 1) // 4, step, stream << 24 | dimension)
@@ -9,8 +9,8 @@ dimension. The device, the launch grid and the place in a batch do not matter.
 
 The index of the sample has 48 bits. The words w come from Philox4x32-10 (Salmon et al. 2011). A pair of normals has
 u = (w + 1/2) 2^-32 for the radius and 2 pi w 2^-32 for the angle, cos first. The words are equal bit for bit on every
-backend and device. So are the normals of `native` and `triton`. Those of the other backends are equal to a few units in
-the last place.
+backend and device. The normals of `native` and `triton` are also equal to each other bit for bit. Those of the other
+backends are equal to a few units in the last place.
 """
 
 import torch

@@ -13,9 +13,9 @@ def history(network: Network, x: Tensor, steps: int, eps: Tensor | None = None) 
     """Draw x_{t-1} ~ p(x_{t-1} | x_t) = N(mean(x_t, t / (T + 1)), std(x_t, t / (T + 1))^2) for t = T ... 1.
 
     Args:
-        network: (x [N, D], t [N, 1]) -> (mean [N, D], std [N, D]).
+        network: (x [N, D], t [N, 1]) -> (mean [N, D], std [N, D]). Its argument t is the step divided by T + 1.
         x: x_T, [N, D], any floating dtype.
-        steps: T.
+        steps: the number of steps T.
         eps: noise [T, N, D], row t - 1 for the step from x_t to x_{t-1}, or None for torch's global generator.
 
     Returns:

@@ -7,7 +7,7 @@ Two kernels share the work (see kernels.triton.sizes). Both compute a sample the
 small networks does what `native` does, operation by operation, and gives the same bits.
 
 Limits at D = 1, H = 4, compiled for sm_90 (59 registers, no spills): 390 instructions in the loop over a group of four
-steps, 98 for a (sample, step); 34 of them are the noise. An H100 issues 132 * 4 warp instructions per cycle, that is
+steps, 98 for a (sample, step); 34 of the 98 are the noise. An H100 issues 132 * 4 warp instructions per cycle, that is
 173 (sample, step) pairs. Memory traffic is the result alone.
 """
 

@@ -25,7 +25,7 @@ struct AdamW {
     for (int64_t i = 0; i < size; i += LANES) {
       alignas(64) float lanes[4][LANES];
       const float *from[] = {weight + i, moments.first + i, moments.second + i, gradient + i};
-      for (int k = 0; k < 4; k++) read(lanes[k], from[k], size - i, k == 2);  // no 0 / 0 in unused lanes
+      for (int k = 0; k < 4; k++) read(lanes[k], from[k], size - i, k == 2);  // no 0 / 0 in unused lanes for eps = 0
       Float w = load<Float>(lanes[0]), m = load<Float>(lanes[1]), v = load<Float>(lanes[2]), g = load<Float>(lanes[3]);
       m = fma(g - m, all<Float>((float)(1 - beta1)), m);
       v = fma(g * g, all<Float>((float)(1 - beta2)), v * (float)beta2);

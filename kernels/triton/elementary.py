@@ -60,7 +60,7 @@ def log1p_unit(x):
 
 @triton.jit
 def exp_negative_abs(s):
-    """Return exp(-|s|), with an error of 1.2 units in the last place for |s| < 14, and constant for |s| > 87."""
+    """Return `exp(-|s|)`, with an error of 1.2 units in the last place for `|s|` < 14, and constant for `|s|` > 87."""
     y = maximum(minus(tl.abs(s)), -87.0)
     t = tl.fma(y, 1 / LOG2, ROUND)
     n = t - ROUND

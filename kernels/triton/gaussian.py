@@ -11,7 +11,7 @@ STD_FLOOR = tl.constexpr(constants.STD_FLOOR)
 
 @triton.jit
 def std_above_floor(s):
-    """Return softplus(s), to which the caller must apply STD_FLOOR, and exp(-|s|)."""
+    """Return softplus(s), to which the caller must apply STD_FLOOR, and `exp(-|s|)`."""
     e = exp_negative_abs(s)
     return maximum(s, 0.0) + log1p_unit(e), e
 

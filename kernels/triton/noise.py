@@ -17,7 +17,7 @@ RADIUS, SIN, COS = (tl.constexpr(coefficients) for coefficients in (constants.RA
 
 @triton.jit
 def multiply(multiplier: tl.constexpr, word):
-    """Return the high and low 32 bits of the product. A 64-bit product is one instruction, with umulhi it is two."""
+    """Return the high and low 32 bits of the product. A 64-bit product is one instruction; umulhi would need two."""
     product = word.to(tl.uint64) * multiplier
     return (product >> 32).to(tl.uint32), product.to(tl.uint32)
 

@@ -3,9 +3,9 @@
 MAX_DIM, MAX_HIDDEN = 8, 64
 MOST = 2**31 - 2**12
 
-LANES = 32  # of a warp, which computes so many groups of four steps at once if there are too few samples
+LANES = 32  # of a warp. If there are too few samples for all warps, a warp computes 32 groups of four steps at once.
 # From this many samples on, each lane has its own sample: 2 warps for every scheduler of an H100 (132 SMs, 4 each).
-# There both ways take 66 us at N = 30,000. With its own sample for each lane the bound takes 47 instead of 28 us at
+# On an H100 both ways take 66 us at N = 30,000. With a sample for each lane the bound takes 47 instead of 28 us at
 # 10,000, and 180 instead of 204 us at 100,000.
 MANY = 132 * 4 * 2 * 32
 

@@ -1,7 +1,7 @@
 """An unbiased estimate of the bound from some of its T terms, drawn at random for each sample (Kingma 2021, 3.3).
 
 The states of a drawn step come from their closed form, q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, 1 - alpha_bar_t)
-(Ho 2020, Eq. 4). From each term -log q(x_t | x_{t-1}) = log(2 pi beta_t) / 2 + eps^2 / 2 is subtracted, or in closed
+(Ho 2020, Eq. 4). From each term, -log q(x_t | x_{t-1}) = log(2 pi beta_t) / 2 + eps^2 / 2 is subtracted, or in closed
 form the mean of that. The sum of these over all t is known, and what is left of a term hardly depends on t.
 """
 
@@ -51,10 +51,10 @@ class Rows(NamedTuple):
     """Drawn steps, one row for each, [R, D] or [R, 1].
 
     Attributes:
-        t: t / (T + 1).
+        t: the step divided by T + 1.
         after: x_t.
         previous: x_{t-1}, in closed form its mean given x_t and x_0.
-        variance: of x_{t-1} given x_t and x_0; None for Eq. 3.
+        variance: the variance of x_{t-1} given x_t and x_0; None for Eq. 3.
         less: what is subtracted from the mean of the terms over all elements, 0-d.
     """
 
@@ -66,7 +66,10 @@ class Rows(NamedTuple):
 
 
 class _Constants(NamedTuple):
-    """Constants by step, float32 [T]. data and noise are sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t)."""
+    """Constants by step, float32 [T]. `data` and `noise` are sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t).
+
+    `data_before` and `noise_before` are these of step t - 1.
+    """
 
     data: Tensor
     noise: Tensor

@@ -58,7 +58,7 @@ struct Tape {
   Counter *counters;
   Tape(Scratch &s, const Bound &p) {
     const int dim = p.dim;
-    seen = s.take<float>((size_t)p.inputs() * ROWS);  // [inputs, ROWS]; those below have ROWS columns too
+    seen = s.take<float>((size_t)p.inputs() * ROWS);  // [inputs, ROWS]; down to `twice`, rows of ROWS columns
     outputs = s.take<float>((size_t)2 * dim * ROWS);
     x0 = s.take<float>((size_t)dim * ROWS);
     eps = s.take<float>((size_t)dim * ROWS);
@@ -86,7 +86,8 @@ struct Tape {
   }
 };
 
-// Sets the constants of every row. Returns twice the sum of what is subtracted from the terms (see drawn.py).
+// Sets the constants of every row. Returns twice the sum of what is subtracted from the terms (see drawn.py), without
+// their log(2 pi).
 double constants(const Bound &p, const Tape &tape, int64_t begins, int group, int draws, int n) {
   Constants &c = *tape.constants;
   const Steps &s = p.steps;
@@ -133,7 +134,8 @@ void forward(const Bound &p, const Tape &tape, int k, int rows) {
   transpose(tape.h[k][network.depth], last, rows, network.outputs, tape.outputs + k * p.dim * ROWS, ROWS);
 }
 
-// Returns twice the sum of the terms. Replaces the networks' outputs by the gradients with respect to them.
+// Returns twice the sum of the terms, also without log(2 pi). Replaces the networks' outputs by the gradients with
+// respect to them.
 double terms(const Bound &p, const Tape &tape, int draws, int n) {
   const int dim = p.dim, rows = draws * SAMPLES;
   const Constants &c = *tape.constants;

@@ -18,7 +18,7 @@ def bound(network: Network, x0: Tensor, betas: Tensor, eps: Tensor | None = None
     Ho 2020, Eq. 3, as the tutorial scales it. E is the mean over points and dimensions.
 
     Args:
-        network: (x [N, D], t [N, 1]) -> (mean [N, D], std [N, D]); t is t / (T + 1).
+        network: (x [N, D], t [N, 1]) -> (mean [N, D], std [N, D]). Its argument t is the step divided by T + 1.
         x0: [N, D], any floating dtype.
         betas: [T].
         eps: noise [T, N, D], or None to draw from torch's global generator.

@@ -12,9 +12,9 @@ With one dimension, W2 is kept out of a_j until the end, and d W2 needs no sum o
 sum g relu(z_j) = w sum a_j x + v sum a_j t + b sum a_j with (w, v) = W1[j], b = b1_j.
 
 Limits at D = 1, H = 4, compiled for sm_90 (80 registers, no spills): 764 instructions in the loop over a group of four
-steps, 191 for a (sample, step), 799 with the scan; 135 of them are the noise. An H100 issues 132 * 4 warp instructions
-per cycle, that is 88 (sample, step) pairs. Memory traffic is next to nothing: x0 is read once, and each program writes
-2 P + 1 sums.
+steps (799 with the scan), 191 for a (sample, step); 135 of the 764 are the noise. An H100 issues 132 * 4 warp
+instructions per cycle, that is 88 (sample, step) pairs. Memory traffic is next to nothing: x0 is read once, and each
+program writes 2 P + 1 sums.
 """
 
 import triton

@@ -18,7 +18,7 @@ from kernels.transition_bound import transition_bound
 from kernels.variational_bound import drawn
 
 ELEMENTS = 2**22  # the most in the trajectory of a block
-ROWS = 2**16  # the most that a network is called on
+ROWS = 2**16  # the most that a network is called on at once
 
 
 class Sum:
@@ -40,7 +40,9 @@ class Sum:
         variance: Tensor | None,
         weight: float = 1.0,
     ) -> Tensor:
-        """Add the gradients of `weight` times the terms of rows [R, D], the samples `samples` one or more times over.
+        """Add the gradients of `weight` times the terms of rows [R, D].
+
+        The rows are those of `samples`, once or several times, one set after the other.
 
         Return `weight` times the sum of the R D terms, each minus log(2 pi) / 2, divided by N D.
         """

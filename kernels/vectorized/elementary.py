@@ -59,7 +59,7 @@ def log1p_unit(x: Tensor) -> Tensor:
 
 
 def exp_negative(x: Tensor) -> Tensor:
-    """Return exp(-x) = 2^n exp(r), |r| <= log(2) / 2, for x >= 0. Constant beyond 87, before the subnormals."""
+    """Return exp(-x) = 2^n exp(r), `|r|` <= log(2) / 2, for x >= 0; constant for x > 87, before the subnormals."""
     y = -x.clamp_max(87)
     n = torch.round(y * (1 / LOG2))
     r = (y - n * LOG2_HIGH) - n * LOG2_LOW

@@ -33,7 +33,7 @@ def std(s: Tensor, *scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def std_inlined(s: Tensor, *scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the same as `std`, by elementary.py: softplus(s) = max(s, 0) + log(1 + exp(-|s|))."""
+    """Return the same as `std`, by elementary.py: softplus(s) = `max(s, 0) + log(1 + exp(-|s|))`."""
     e = exp_negative(s.abs())
     softplus, slope = torch.relu(s) + log1p_unit(e), torch.where(s >= 0, 1.0, e) / (1 + e)
     for factor in scale:

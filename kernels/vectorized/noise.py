@@ -16,8 +16,8 @@ def multiply(multiplier: int, word: Tensor) -> tuple[Tensor, Tensor]:
     """Return the high and low 32 bits of the unsigned product, the high ones from 64-bit integers.
 
     Four 16-bit products in int32 would also do. On AVX2, which cannot multiply 64-bit integers, they take 0.75 of the
-    time (on AVX-512 the same). But they are 7 more operations in each of 20 products. Compilation then takes 4 s
-    longer. Without a compiler, each operation is a pass over memory, and they cost a third of the noise's time.
+    time (on AVX-512 the same). But they are 7 more operations in each of 20 products. With them compilation takes 4 s
+    longer. Without a compiler each operation is a pass over memory, and they cost a third of the noise's time.
     """
     product = (word.to(torch.int64) & 0xFFFFFFFF) * multiplier
     return (product >> 32).to(torch.int32), word * signed(multiplier)

@@ -36,7 +36,7 @@ COLUMNS_ELSEWHERE = 65536
 
 @dataclass(frozen=True)
 class Block:
-    """Samples `sample` ... `sample + width - 1` of the stream; `columns` are those in `rows` of the caller's tensor."""
+    """Samples `sample` ... `sample + width - 1` of the stream; its `columns` are `rows` of the caller's tensor."""
 
     sample: int
     width: int
