@@ -16,7 +16,7 @@ TITLES = {"N": "samples N", "T": "steps T", "D": "dimensions D", "H": "hidden un
 
 
 def lines(result: Result, origin: Case, axis: str, value: Callable[[Case, Timed], float | None]) -> dict[str, Points]:
-    """For each rival, its values along an axis from `origin`."""
+    """Return the values of each rival along an axis, with the other sizes those of `origin`."""
     found: dict[str, Points] = {}
     sizes = {getattr(case, axis) for case, _ in result.timed}
     for size in sorted(sizes):
@@ -54,7 +54,7 @@ def _time(case: Case, timed: Timed) -> float:
 
 
 def _memory(case: Case, timed: Timed) -> float | None:
-    return timed.notes.get("peak_extra_bytes") or None  # a logarithm has no place for 0
+    return timed.notes.get("peak_extra_bytes") or None  # 0 has no place on a logarithmic axis
 
 
 def along_axes(result: Result, device: str, axes: str, unit: str) -> Figure:
@@ -122,7 +122,7 @@ def whole_tutorial(starts: dict[str, dict[str, Timed]]) -> Figure:
 
 
 def _draw_bars(plot: Axes, groups: dict[str, dict[str, float]], unit: str) -> None:
-    """Draw rivals down, and for each a bar of every group, with its value."""
+    """Draw rivals down, and for each rival one bar of every group, labelled with its value."""
     names = list(dict.fromkeys(name for values in groups.values() for name in values))
     for i, (group, values) in enumerate(groups.items()):
         at = [names.index(name) + (i - 0.5) * 0.38 for name in values]

@@ -1,10 +1,8 @@
 """Compile every Triton kernel for GPUs, without a GPU, and count registers, spills, instructions and shared memory.
 
-    python -m benchmarks.machine_code
-
-prints the table from which the limits in the kernels' docstrings are taken. A kernel is compiled as at a launch: Triton
-checks whether a tensor begins at a multiple of 16 bytes, and here every tensor does. (A row of a tensor does so if the
-row's length is a multiple of 4.)
+`python -m benchmarks.machine_code` prints the table from which the limits in the kernels' docstrings are taken. A
+kernel is compiled as at a launch: Triton checks whether a tensor begins at a multiple of 16 bytes, and here every
+tensor does. (A row of a tensor does so if the row's length is a multiple of 4.)
 """
 
 import re

@@ -35,8 +35,9 @@ def too_much_for_autograd(case: Case) -> str | None:
 class Work(NamedTuple):
     """A rival's work for a case.
 
-    run: the function that is timed. It draws its own noise and waits for the result.
-    result: the same on given noise, to compare with the oracle. None for random generators, whose noise differs.
+    Attributes:
+        run: the function that is timed. It draws its own noise and waits for the result.
+        result: the same on given noise, to compare with the oracle. None for random generators, whose noise differs.
     """
 
     run: Callable[[], Any]

@@ -104,6 +104,6 @@ def own(rivals: dict[str, Timed]) -> str | None:
 def seconds(value: float) -> str:
     """Return a time as text: three digits and a unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if value >= 0.9995 * size:  # rounds up to one unit
+        if value >= 0.9995 * size:  # three digits of it round up to 1
             return f"{value / size:.3g} {unit}" if value < 1000 * size else f"{value / size:.0f} {unit}"
     return f"{value / 1e-6:.3g} us"

@@ -1,7 +1,7 @@
 """The pytest plugin of a run: it chooses which rival is timed on which case and when, and checks the results.
 
 Rivals are interleaved: all take their first turn at a case, then all take their second. Other work on a shared machine
-then affects all of them. Each turn is a benchmark of pytest-benchmark; the report joins them.
+then affects all of them. Each turn is a benchmark of pytest-benchmark. The report joins the turns.
 """
 
 import signal
@@ -90,7 +90,7 @@ class Session:
 
         Args:
             noise: Problem -> the noise on which rivals are compared, a tuple of tensors.
-            expected: (Problem, *noise) -> the result of the reference.
+            expected: `(Problem, *noise)` -> the result of the reference.
             tolerance: largest error allowed for this project's backends, relative to the largest element.
         """
 

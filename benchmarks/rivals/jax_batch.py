@@ -58,7 +58,7 @@ def networks_of(p: Problem) -> Networks:
 
 
 def keyed(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    """Return a call of the jitted function(*arguments, key) that has a new key each time and waits for the result."""
+    """Return a call of the jitted `function(*arguments, key)` with a new key each time, which waits for the result."""
     jitted = jax.jit(lambda call, *arguments: function(*arguments, jax.random.fold_in(jax.random.key(0), call)))
     calls = itertools.count()
     return lambda: jax.block_until_ready(jitted(np.uint32(next(calls)), *arguments))

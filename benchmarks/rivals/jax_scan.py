@@ -1,4 +1,7 @@
-"""JAX, jitted: one lax.scan over time draws the noise of a step, does the step and adds up the bound."""
+"""JAX, jitted: one lax.scan over time draws the noise of a step, does the step and adds up the bound.
+
+No noise is kept.
+"""
 
 import contextlib
 import functools
