@@ -15,7 +15,7 @@ from ptx import Array
 
 @contextlib.contextmanager
 def ieee_754() -> Iterator[None]:
-    """Turn NumPy's warnings off and subnormal numbers on. Some libraries turn these off when they are loaded."""
+    """Turn NumPy's warnings off and subnormal numbers on. Some libraries turn the latter off when they are loaded."""
     flushed = math.ldexp(1.0, -1074) * math.ldexp(1.0, 0) == 0
     torch.set_flush_denormal(False)
     try:

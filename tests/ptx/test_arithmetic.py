@@ -113,7 +113,7 @@ INFINITY, NAN = float("inf"), float("nan")
         ("setp.gt.or.s32", (-1, 0, 1), True),
         ("selp.b32", (1, 2, 1), 1),
         ("selp.f32", (1.0, 2.0, 0), 2.0),
-        # conversions truncate or sign-extend integers and clamp floats; NaN gives 0 or, with 64 bits, the top bit
+        # conversions truncate or sign-extend integers and clamp floats; NaN gives 0, or the top bit with a 64-bit type
         ("cvt.u32.u64", (2**40 + 7,), 7),
         ("cvt.s64.s32", (-1,), -1),
         ("cvt.u64.u32", (-1,), 2**32 - 1),
