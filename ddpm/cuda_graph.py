@@ -135,7 +135,7 @@ def train_on_device(
         bar.update(len(values))
 
     waiting = deque[tuple[int, Callable[[], Tensor]]]()
-    good = deque[tuple[int, Snapshot]](maxlen=3)  # at the start of each chunk that may be unread, and of one before
+    good = deque[tuple[int, Snapshot]](maxlen=3)  # from the start of each chunk that may be unread, and of one before
     advance: Step = step
     try:
         for start in range(0, steps, CHUNK):

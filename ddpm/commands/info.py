@@ -31,7 +31,7 @@ def info(model: Path) -> None:
             rows.append(("classes", shown + (f" and {more} more" if more > 0 else "")))
         rows.append(("transform", f"{table['scaling'] or 'none'}{', whitened' if table['whiten'] else ''}"))
     else:
-        rows.append(("columns", f"{network['dim']}, as they are"))
+        rows.append(("columns", f"{network['dim']}, not scaled"))
     rows += [
         ("hidden layers", ", ".join(map(str, network["hidden"]))),
         ("schedule", said["schedule"]),
