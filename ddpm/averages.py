@@ -31,8 +31,8 @@ class Averages:
         kept: weights of earlier training, by kind (TRAINED, AVERAGE, BEST) and by name; changed in place.
         network: the network to train. If it has the weights that `finish` gave it, it gets its trained weights back. If
             it was changed since then, training starts from its own weights, and `kept` is cleared.
-        ema_decay: decay of the exponential moving average, or None for no average. The decay of update n is at most
-            (1 + n) / (10 + n), so that early averages cover fewer updates.
+        ema_decay: decay of the exponential moving average, or None for no average. In iteration n, counted from
+            0, it is at most (1 + n) / (10 + n), so that early averages cover fewer iterations.
         validated: whether there is a validation set. Without one, the best weights of earlier training are dropped.
     """
 
@@ -60,7 +60,7 @@ class Averages:
             weights.update({name: value.to(parameters[name]) for name, value in weights.items()})
 
     def update(self, iteration: int) -> None:
-        """Add the weights after update `iteration`, counted from 0, to the average."""
+        """Update the average with the weights after an iteration, counted from 0."""
         if self.ema_decay is not None:
             decay = min(self.ema_decay, (1 + iteration) / (10 + iteration))
             get_ema_multi_avg_fn(decay)(list(self.kept[AVERAGE].values()), self._trained, iteration)

@@ -23,15 +23,15 @@ from kernels import arguments
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """A signal ended training early, after a whole iteration, and a checkpoint was written.
+    """A signal ended training early, after a complete iteration, and a checkpoint was written.
 
     Attributes:
-        done: how far training came and where it is saved, as text.
+        done: text that says how many iterations are done, and in which file they are saved.
         signal: number of the signal; None if another process received it.
     """
 
     def __init__(self, done: str, signal: int | None) -> None:
-        super().__init__(f"{done}: use resume=True to go on")
+        super().__init__(f"{done}: use resume=True to continue")
         self.done, self.signal = done, signal
 
 
@@ -52,14 +52,15 @@ class OtherRun(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and how often `ddpm.train` writes a checkpoint, from which training can be resumed.
+    """Where and how often training writes a checkpoint, from which it can be resumed.
 
-    With checkpoints, Ctrl-C and SIGTERM stop training after the current iteration. Training then writes a last
-    checkpoint and raises `TrainingInterrupted`, a `KeyboardInterrupt`. A second signal stops it at once.
+    It is an argument of `ddpm.train` and `ddpm.DDPM.fit`. With checkpoints, Ctrl-C and SIGTERM stop training after the
+    current iteration. Training then writes a last checkpoint and raises `TrainingInterrupted`, a `KeyboardInterrupt`.
+    A second signal stops it at once.
 
     Args:
         path: a .safetensors file. It is always complete: a new checkpoint replaces it only when all is written.
-        every: time between two checkpoints, or the number of iterations.
+        every: the time between two checkpoints, a timedelta, or the number of iterations between them, an int.
         resume: whether to continue from the checkpoint, bit for bit, if the file exists. The model must have the state
             that it had when the run began, or when the checkpoint was written.
         force: whether to replace an existing file that is not resumed.
@@ -96,7 +97,7 @@ class Run:
         checkpoints: None for no checkpoints.
         diffusion: the model to train.
         identity: everything that the result depends on, by name, as values that JSON can hold.
-        steps: number of updates in all.
+        steps: number of iterations in all.
         stop: says whether to stop; checked after each stage.
         writes: whether this process writes the checkpoints.
     """
@@ -124,9 +125,9 @@ class Run:
                 self._resume(checkpoints.path)
 
     def result(self, train: Callable[[int], TrainingResult]) -> TrainingResult:
-        """Call `train` with a number of steps, again and again until all steps are done; return all losses.
+        """Call `train` with a number of iterations, again and again until all are done; return all losses.
 
-        `train` may do fewer steps when told to stop.
+        `train` may do fewer iterations when told to stop.
 
         Raises:
             KeyboardInterrupt: a signal was received; TrainingInterrupted if there are checkpoints.
@@ -181,7 +182,7 @@ class Run:
             raise ValueError(f"{os.fspath(path)!r} is not a complete checkpoint: its network is not the one of its run")
         if self.begin != said["begin"]:
             if self.begin != state(saved):
-                stands = f"this diffusion has, at iteration {self.diffusion.iteration}"
+                stands = f"this diffusion, which is at iteration {self.diffusion.iteration}"
                 raise ValueError(f"{os.fspath(path)!r} belongs to a run that began with other weights than {stands}")
             if len(losses) == self.steps:
                 ended = "belongs to a run that has ended with the weights of this diffusion"

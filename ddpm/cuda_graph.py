@@ -104,8 +104,11 @@ def train_on_device(
     """Train as ddpm.train documents; return the losses on the CPU, [steps], or fewer when told to stop.
 
     Args:
+        diffusion, x0, steps: see ddpm.train.
         optimizer: AdamW with `capturable=True`.
+        recipe: the other arguments of ddpm.train.
         stop: checked after each chunk.
+        bar: the progress bar.
         capture: records a step and returns its replay.
     """
     begin, device = diffusion.iteration, x0.device
@@ -135,7 +138,7 @@ def train_on_device(
         bar.update(len(values))
 
     waiting = deque[tuple[int, Callable[[], Tensor]]]()
-    good = deque[tuple[int, Snapshot]](maxlen=3)  # at the start of each chunk that may be unread, and of one before
+    good = deque[tuple[int, Snapshot]](maxlen=3)  # from the start of each chunk that may be unread, and of one before
     advance: Step = step
     try:
         for start in range(0, steps, CHUNK):

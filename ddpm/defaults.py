@@ -8,11 +8,11 @@ class Defaults:
     """The default parameters for a table.
 
     With many rows per column, a model can learn sharp edges: it gets Fourier features, many time steps and long
-    training. With few rows, it must not memorize them: the fewer there are, the shorter the training and the stronger
+    training. With few rows, it must not memorise them: the fewer there are, the shorter the training and the stronger
     the weight decay. Columns are also made nearly normal first.
 
     Attributes:
-        rows: N.
+        rows: N, the number of rows.
         dim: number of columns that vary.
     """
 
@@ -63,12 +63,12 @@ class Defaults:
 
     @property
     def steps(self) -> int:
-        """The number of updates of the weights."""
+        """The number of training iterations."""
         if not self.plenty:
             return round(min(4000, max(550, 50 * self.rows_per_column)))
         return 1200 if self.dim == 1 else 8000
 
     @property
     def batch_size(self) -> int:
-        """The number of rows per update."""
+        """The number of rows per iteration."""
         return min(self.rows, 512 if self.plenty else 256)

@@ -14,10 +14,11 @@ from kernels.variational_bound import accumulate_gradients, variational_bound
 class Diffusion(nn.Module):
     """A denoising diffusion probabilistic model (Ho 2020).
 
-    Fused kernels compute a `GaussianMLP` with one hidden layer and relu (on `triton` up to D = 8 and H = 64). On
-    `native` they compute any `GaussianMLP`, for samples and for drawn terms in closed form. Any other network, or a
-    `GaussianMLP` that was changed (by a hook, for instance), is called in PyTorch, for a chunk of time steps or one
-    step at a time. `paths` says which of the two happens.
+    Fused kernels compute a `GaussianMLP` with one hidden layer and relu, without shared layers, features and condition
+    (on `triton` up to D = 8 and H = 64). On `native` they also compute other `GaussianMLP` networks up to some size,
+    for samples and for drawn terms in closed form. Any other network, or a `GaussianMLP` that was changed (by a hook,
+    for instance), is called in PyTorch, for a chunk of time steps or one time step at a time. `paths` says which of the
+    two happens, and why.
 
     Args:
         network: a module that maps `x` [B, D] and `t` [B, 1], which is t / (T + 1), to the mean [B, D] and the standard
@@ -96,8 +97,9 @@ class Diffusion(nn.Module):
         """Return how the network is computed for each purpose.
 
         Returns:
-            A dict from the purpose ("sample", or a kind of loss) to "kernel" if a fused kernel computes the network. If
-                the network is called in PyTorch instead, between kernels, the value is "called: " and the reason.
+            A dict whose keys are the purposes ("sample" and the kinds of loss). The value is "kernel" if a fused kernel
+            computes the network. If the network is called in PyTorch instead, between kernels, the value is "called: "
+            and the reason.
         """
         backend, pair = backends.get(self.backend), networks.describe(self.network)
         why = {

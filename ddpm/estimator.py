@@ -27,7 +27,7 @@ Auto = Literal["auto"]
 class DDPM(DensityMixin, BaseEstimator):
     """A denoising diffusion probabilistic model of the rows of a table (Ho 2020), as a scikit-learn estimator.
 
-    A parameter that is "auto" is chosen by the shape of the data alone.
+    A parameter that is "auto" is chosen by the shape of the data alone. The model computes on the CPU.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ class DDPM(DensityMixin, BaseEstimator):
     timesteps : int or "auto", default="auto"
         T, the number of steps of the forward process. They are evenly spaced in log-SNR.
     steps : int or "auto", default="auto"
-        Number of updates of the weights.
+        Number of training iterations. Each updates the weights once.
     batch_size : int or "auto", default="auto"
-        Rows per update.
+        Number of rows per iteration.
     draws : int, default=4
-        Number of terms of the bound that are drawn for each row of an update.
+        Number of terms of the bound that are drawn for each row in an iteration.
     learning_rate : float, default=0.01
-        Learning rate of AdamW. It rises during the first 50 updates, and falls to 0 along half a cosine.
+        Learning rate of AdamW. It rises during the first 50 iterations, and falls to 0 along half a cosine.
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW.
     ema_decay : float, default=0.995
@@ -50,7 +50,8 @@ class DDPM(DensityMixin, BaseEstimator):
     features : tuple of float or "auto", default="auto"
         Frequencies of Fourier features of the scaled columns.
     dropout : float, default=0.0
-        Share of the hidden units that are left out at random in training. Dropout makes training some ten times slower.
+        Share of the hidden units that are left out at random in training. Dropout makes training about ten times
+        slower.
     scaling : {"standard", "power", "quantile", "auto"} or None, default="auto"
         Transform of each column. "standard": to mean 0 and standard deviation 1. "power": the same, after the transform
         of Yeo and Johnson (2000). "quantile": to a normal distribution, by the quantiles. None: no transform.
@@ -73,7 +74,7 @@ class DDPM(DensityMixin, BaseEstimator):
     transform_ : ddpm.transforms.TableTransform
         The transform of the columns.
     losses_ : ndarray of shape (steps,)
-        The loss of each update, float32; empty if training was interrupted.
+        The loss of each iteration, float32; empty if training was interrupted.
     classes_ : ndarray
         The classes, if `fit` got classes.
     class_counts_ : ndarray
@@ -253,7 +254,7 @@ class DDPM(DensityMixin, BaseEstimator):
             Index of the first row; `first + n_samples` is at most 2^48.
         y : array of shape (n_samples,), default=None
             The class of each row, if `fit` got classes. If None, classes are drawn in the proportions of the data: if
-            `fit` got n rows, the rows from k n to (k + 1) n - 1 have the same class counts, for each k.
+            `fit` got n rows, the rows from k n to (k + 1) n - 1 have the class counts of the data, for each k.
         random_state : int, default=0
             Seed of the samples.
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def all_or_nothing(model: "DDPM") -> Iterator[None]:
     """Restore a model if an error ends its fit, or if an interrupt ends it before training begins.
 
-    An interrupt during training leaves the model with what it has learnt so far.
+    An interrupt during training leaves the model with what it has learned so far.
     """
     before = dict(model.__dict__)
     try:
@@ -88,7 +88,7 @@ def fit_network(
         seed=seed,
     )
     model.diffusion_ = Diffusion(network, schedule, model.backend)
-    model.losses_ = np.zeros(0, dtype=np.float32)  # until training ends, which an interrupt can do early
+    model.losses_ = np.zeros(0, dtype=np.float32)  # stays empty if an interrupt ends training early
     steps = arguments.integer("steps", chosen["steps"], 1, 2**32 - 1)
     result = train(
         model.diffusion_,

@@ -26,7 +26,7 @@ from ddpm.shards import Shard, shards_of_rank
 from ddpm.table_files import Parts
 from ddpm.tables import Array, Table, as_array
 
-SAMPLE, NUMBERS = 2**18, 2**24  # the transform is fitted to about this many rows, or to fewer with this many numbers
+SAMPLE, NUMBERS = 2**18, 2**24  # the transform is fitted to at most about SAMPLE rows and NUMBERS numbers
 
 
 def fit(model: DDPM, parts: Parts, checkpoints: Checkpoints | None = None) -> DDPM:

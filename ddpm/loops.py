@@ -28,8 +28,8 @@ class Loop:
     Attributes:
         diffusion, recipe: see ddpm.train; already checked.
         seen, unseen: the rows for training and for validation; already checked.
-        open_step: opens a context that gives the function for one step.
-        stop: tells when to pause; asked after each step, or after a chunk of them on CUDA.
+        open_step: returns a context manager that yields the function for one iteration.
+        stop: tells when to pause; asked after each iteration, or after a chunk of them on CUDA.
         bar: the progress bar.
     """
 
@@ -42,7 +42,7 @@ class Loop:
     bar: tqdm
 
     def as_the_tutorial(self, steps: int) -> TrainingResult:
-        """Take `steps` steps, or fewer if told to stop, without averages and validation."""
+        """Train for `steps` iterations, or fewer if told to stop, without averages and validation."""
         diffusion, recipe, x0 = self.diffusion, self.recipe, self.seen.x0
         if not x0.is_cuda:
             with self.open_step() as step:
@@ -56,7 +56,7 @@ class Loop:
         return TrainingResult(losses, {})
 
     def on_tables(self, steps: int) -> TrainingResult:
-        """Take `steps` steps, or fewer if told to stop, with averages of the weights and validation."""
+        """Train for `steps` iterations, or fewer if told to stop, with averages of the weights and validation."""
         diffusion, recipe, unseen = self.diffusion, self.recipe, self.unseen
         averages = Averages(diffusion.kept, diffusion.network, recipe.ema_decay, unseen is not None)
         validated: dict[int, float] = {}
@@ -95,7 +95,7 @@ class Loop:
         return TrainingResult(losses, validated)
 
     def _on_host(self, step: Step, steps: int, after: Callable[[], None] = lambda: None) -> Tensor:
-        """Take steps, call `after` after each, and return the losses."""
+        """Run up to `steps` iterations, call `after` after each, and return the losses."""
         losses: list[float] = []
         while len(losses) < steps:
             value = step(arguments.integer("iteration", self.diffusion.iteration, 0, 2**32 - 1))

@@ -1,7 +1,8 @@
 """How close the samples of a model are to data: distances, a classifier's accuracy, and coverage.
 
 All functions take rows of numbers, [N, D]. Distances are in the unit of the columns, so scale the columns first. Even
-perfect samples do not score 0: compare with the score of fresh data (see `ddpm.evaluate`).
+samples from the distribution of the data do not get a perfect score: compare with the score of fresh data (see
+`ddpm.evaluate`).
 """
 
 from typing import Any

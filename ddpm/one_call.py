@@ -17,11 +17,10 @@ from kernels.training_step import AdamW, Steps, training_step
 
 @contextlib.contextmanager
 def one_call(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Callable[[int], float] | None]:
-    """Give a function that takes the step of an iteration and returns its loss.
+    """Yield a function that runs an iteration and returns its loss, or None if the backend has no such function.
 
-    Give None if the backend has no such step for the network. At the end the model gets the optimizer's state and the
-    iteration. The iteration follows from the number of updates, because an interrupt may come between an update and
-    its count.
+    At the end the model gets the optimizer's state and the iteration. The iteration follows from the number of updates,
+    because an interrupt may come between an update and its count.
     """
     prepared, begin = _prepare(diffusion, seen, recipe), diffusion.iteration
     if prepared is None:
@@ -39,7 +38,10 @@ def one_call(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Calla
 
 
 def pair_of_steps(diffusion: Diffusion, recipe: Recipe) -> networks.MLPPair | None:
-    """Return the network as the backend's own steps hold it, every parameter once; None if there are no such steps."""
+    """Return the network as the backend's training step holds it; None if the backend has no training step for it.
+
+    Every parameter of the network must be in it exactly once.
+    """
     pair, backend = networks.describe(diffusion.network), backends.get(diffusion.backend)
     if not backend.has("training_step"):
         return None

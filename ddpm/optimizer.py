@@ -121,7 +121,10 @@ def copied(state: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def device_adamw(diffusion: Diffusion, recipe: Recipe) -> Iterator[torch.optim.Optimizer]:
-    """Give torch's AdamW for a CUDA graph, with the state of earlier training. At the end, keep its state."""
+    """Yield torch's AdamW for a CUDA graph, with the state of earlier training.
+
+    At the end, the model gets the state of the optimizer.
+    """
     names, parameters = zip(*diffusion.network.named_parameters(), strict=True)
     optimizer = torch.optim.AdamW(
         parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True, capturable=True

@@ -92,7 +92,7 @@ def is_group() -> bool:
 
 @contextlib.contextmanager
 def current() -> Iterator[Ranks | None]:
-    """Give the ranks of the default group, or None if there is no such group. Every rank has to call this."""
+    """Yield the ranks of the default group, or None if there is no such group. Every rank has to call this."""
     if not is_group():
         yield None
         return

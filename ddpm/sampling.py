@@ -54,7 +54,7 @@ def sample_to_file(
         count: the number of samples.
         first: the index of the first sample.
         seed: the seed of the samples.
-        backend: see ddpm.backends().
+        backend: name of a backend (see `ddpm.backends`), or None for the best that can run.
         force: whether to replace a file that exists.
         progress: whether to show a progress bar, if standard error is a terminal.
 
@@ -100,7 +100,7 @@ def sample_to_folder(
         seed: the seed of the samples.
         shard: (i, n) for shard i of n, with i from 1 to n.
         format: "parquet", or "npy", which holds numbers but no column names.
-        backend: see ddpm.backends().
+        backend: name of a backend (see `ddpm.backends`), or None for the best that can run.
         force: whether to write parts again that exist.
         progress: whether to show a progress bar, if standard error is a terminal.
 

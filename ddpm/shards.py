@@ -3,7 +3,7 @@
 NCCL and gloo do not guarantee the order of a reduction. So each rank computes whole shards. Then it adds up its share
 of the gradient's elements over all shards, in a tree. The weights are the same bits on any number of ranks with one
 kind of hardware. With S shards on R ranks, a rank sends the gradients of its S / R shards once and receives as many
-numbers. Then it receives every sum.
+numbers. Then it receives the sum of each number.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from ddpm.stop import Stop, Wish
 from kernels.networks import MLPPair
 from kernels.training_step import gradients_of_steps
 
-SHARDS = 64  # the default: enough for 64 ranks, and of 8 ranks each has 8 shards
+SHARDS = 64  # the default: enough for 64 ranks; with 8 ranks, each has 8 shards
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def tree_sum(values: Tensor) -> Tensor:
 def sharded_step(
     diffusion: Diffusion, seen: Rows, recipe: Recipe, shards: Sequence[Shard], ranks: Ranks | None, stop: Stop
 ) -> Iterator[Step]:
-    """Give a function that updates the network once, identically on all ranks, and returns the loss.
+    """Yield a function that updates the network once, identically on all ranks, and returns the loss.
 
     If the loss is not finite, there is no update. The loss is the mean of the shards' losses, weighted by their shares
-    of all rows. At every step, the ranks agree on whether to stop after it.
+    of all rows. In every iteration, the ranks agree on whether to stop after it.
     """
     device, dtype, optimizer = seen.x0.device, seen.x0.dtype, HostAdamW(diffusion, recipe)
     pair = pair_of_steps(diffusion, recipe)

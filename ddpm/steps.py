@@ -22,7 +22,7 @@ Step = Callable[[int], float]
 
 @contextlib.contextmanager
 def host_step(diffusion: Diffusion, seen: Rows, recipe: Recipe) -> Iterator[Step]:
-    """Give a function that updates the network once and returns the loss; no update if the loss is not finite."""
+    """Yield a function that updates the network once and returns the loss; no update if the loss is not finite."""
     with one_call(diffusion, seen, recipe) as step:
         if step is not None:
             yield step

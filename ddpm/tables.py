@@ -23,8 +23,8 @@ class Table:
     Attributes:
         kind: "array", "frame" or "tensor".
         dtypes: the name of the dtype of each column of a DataFrame, or of the whole of another table.
-        names: the names of the columns of a DataFrame.
-        decimals: the number of decimals of each column; None for a column that is not rounded to decimals.
+        names: the names of the columns of a DataFrame, None for another table.
+        decimals: the number of decimals of each column; None for a column that is not rounded.
 
     Raises:
         ValueError: an unknown kind, or a dtype that tables of this kind cannot have.

@@ -14,8 +14,8 @@ def bound_terms(diffusion: Diffusion, x0: Tensor, *, seed: int = 0, condition: T
     """Estimate the terms of the bound on -log p(x_0), in nats, as means over the rows.
 
     The first term, for t = 1, is -log p(x_0 | x_1). The terms for t = 2 ... T are KL(q(x_{t-1} | x_t, x_0) ||
-    p(x_{t-1} | x_t)). The last is KL(q(x_T | x_0) || N(0, 1)). Their sum is the bound. Each x_t is
-    drawn anew from q(x_t | x_0), once for each row. The network itself is called, in float64 on the CPU.
+    p(x_{t-1} | x_t)). The last is KL(q(x_T | x_0) || N(0, 1)). Their sum is the bound. Each x_t is drawn anew from
+    q(x_t | x_0), once for each row. The network itself is called, in float64 on the CPU.
 
     Args:
         diffusion: the model.

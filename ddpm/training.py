@@ -50,13 +50,34 @@ def train(
 ) -> TrainingResult:
     """Train the network of a model in place. The defaults are the tutorial's.
 
-    Training continues from the state of the model. Two calls of 500 steps give the same weights, bit for bit, as one
-    call of 1000 steps with the same data and arguments, even if the model is saved and loaded between them.
+    Training continues from the state of the model. Two calls with `steps=500` give the same weights, bit for bit, as
+    one call with `steps=1000` and the same data and arguments, even if the model is saved and loaded between them.
+
+    After training, the network may have an average or the best weights instead of the weights that the optimizer moved.
+    Then both are kept in `diffusion.kept`, and further training continues from the weights of the optimizer.
+
+    A GaussianMLP with dropout is in training mode during training. Any other network stays in its mode. Dropout draws
+    from torch's generator, which is seeded from the noise stream for each iteration and restored after it.
+
+    If torch.distributed has a default group, each of its processes calls this with the same arguments, and reads only
+    the rows of its own shards. A shard is a run of consecutive rows, and every batch has its share of each shard. With
+    R ranks, each computes every R-th shard. The ranks exchange their gradients, add them in one fixed order, and make
+    the same update. So the weights are the same bits on any number of ranks with one kind of hardware and one thread
+    each.
+
+    Ctrl-C ends training after the current iteration. A second Ctrl-C ends it at once. See `Checkpoints` for more.
+
+    On a CPU, no hook of an optimizer is called. If the backend `native` holds the network, a step computes what torch's
+    AdamW does, but without autograd, and `grad` is None afterwards.
+
+    On CUDA, with a backend that can be recorded ("triton"), steps are replayed from a CUDA graph. This holds for
+    the tutorial's training of any network, and for other training of a GaussianMLP without dropout. If no kernel holds
+    the network, first delete every loss that you have computed: what autograd keeps for it cannot be part of a graph.
 
     Args:
         diffusion: the model.
         x0: data, [N, D], with the dtype and the device of the network.
-        steps: the number of updates.
+        steps: the number of iterations. Each updates the weights once.
         lr: the learning rate of AdamW.
         weight_decay: the weight decay of AdamW.
         seed: the seed of the noise and of the order of the rows. Iteration i uses the noise of step i of the stream.
@@ -64,8 +85,8 @@ def train(
         condition: [N, C], if the network is conditioned.
         batch_size: the number of rows in an iteration, drawn without replacement. Each epoch has its own order. None is
             all rows.
-        draws: see Diffusion.loss.
-        closed_form: see Diffusion.loss.
+        draws: see `Diffusion.loss`.
+        closed_form: see `Diffusion.loss`.
         warmup_steps: the learning rate rises linearly from 0 over this many iterations, counted from the first
             iteration of the model.
         cosine_steps: the learning rate falls to 0 by half a cosine over this many iterations, counted from the first
@@ -78,38 +99,18 @@ def train(
             same noise each time, for the average if there is one. After training, the network has the weights with the
             lowest bound.
         validate_every: the number of iterations between two validations, counted from the first iteration of the model.
-        shards: the number of shards into which data and batches are cut, whatever the number of ranks; see below. None
+        shards: the number of shards into which data and batches are cut, whatever the number of ranks; see above. None
             is 64 if torch.distributed has a default group, and no shards otherwise.
         checkpoints: where and how often to write all that is needed to resume training. None writes nothing.
 
     Returns:
         The losses of training and of validation.
 
-    After training, the network may have an average or the best weights instead of the weights that the optimizer moved.
-    Then both are kept in `diffusion.kept`, and further training continues from the optimizer's.
-
-    A GaussianMLP with dropout is in training mode during training. Any other network stays in its mode. Dropout draws
-    from torch's generator, which is seeded from the noise stream for each iteration and restored after it.
-
-    If torch.distributed has a default group, each of its processes calls this with the same arguments, and reads only
-    the rows of its own shards. A shard is a run of consecutive rows, and every batch has its share of each shard. A
-    rank computes every size-th shard. The ranks exchange their gradients, add them in one fixed order, and take the
-    same step. So the weights are the same bits on any number of ranks with one kind of hardware and one thread each.
-
-    Ctrl-C ends training after the current iteration. A second Ctrl-C ends it at once. See Checkpoints for more.
-
-    On a CPU, no hook of an optimizer is called. If the backend `native` holds the network, a step computes what torch's
-    AdamW does, but without autograd, and `grad` is None afterwards.
-
-    On CUDA, with a backend that can be recorded ("triton"), steps are replayed from a CUDA graph. This holds for the
-    tutorial's steps of any network, and for other steps of a GaussianMLP without dropout. If no kernel holds the
-    network, first delete every loss that you have computed: what autograd keeps for it cannot be part of a graph.
-
     Raises:
         TypeError, ValueError: a bad argument.
-        FloatingPointError: the loss, or a weight after an update, is not finite. The message names the iteration.
-            The weights are those before it. In the tutorial's training on CUDA, they can be those of up to 200
-            iterations before it.
+        FloatingPointError: the loss of an iteration, or a weight after its update, is not finite. The message names the
+            iteration. The weights are those before it. In the tutorial's training on CUDA, they can be those of up to
+            200 iterations before it.
         KeyboardInterrupt: Ctrl-C, after a complete iteration. With checkpoints it is a TrainingInterrupted.
         RankLost: another process of the group has ended or no longer responds. The message names it.
     """
@@ -184,7 +185,7 @@ def train(
 
 
 def _is_plain(diffusion: Diffusion, recipe: Recipe, seen: Rows, unseen: Rows | None) -> bool:
-    """Return whether there are only steps to take: no averages, no validation, no condition."""
+    """Return whether training is the tutorial's: no options of the recipe, no validation, condition or kept weights."""
     return recipe.is_the_tutorials and unseen is seen.condition is None and not diffusion.kept
 
 
@@ -196,7 +197,7 @@ def _check(
     parts: Sequence[Shard] | None,
     ranks: Ranks | None,
 ) -> None:
-    """Raise unless `diffusion` can take the rows. This comes before any kept weights are touched."""
+    """Raise an error if `diffusion` cannot use the rows. This is checked before any kept weights are changed."""
     if unseen is not None:
         unseen.check("validation", diffusion)
     if parts is None:

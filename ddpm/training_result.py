@@ -10,9 +10,9 @@ class TrainingResult:
     """The losses of training.
 
     Attributes:
-        losses: [steps] float32 on the CPU: the bound before each update, as `Diffusion.loss` returns it. Multiplied by
-            D (T + 1), it is in nats for each row.
-        validation_losses: the same bound on the validation set, by the number of updates before it.
+        losses: [steps] float32 on the CPU: the bound before the update of each iteration, as `Diffusion.loss`
+            returns it. Multiplied by D (T + 1), it is in nats for each row.
+        validation_losses: the same bound on the validation set, as a dict whose keys are numbers of iterations done.
     """
 
     losses: Tensor

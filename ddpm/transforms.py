@@ -23,7 +23,7 @@ class TableTransform:
 
     Args:
         kind: "standard" subtracts the mean and divides by the standard deviation. "power" then applies the transform of
-            Yeo and Johnson (2000), and standardizes again. "quantile" maps to a normal distribution. None changes
+            Yeo and Johnson (2000), and standardises again. "quantile" maps to a normal distribution. None changes
             nothing.
         whiten: whether the columns of z are also made uncorrelated.
 
@@ -131,7 +131,7 @@ class TableTransform:
         return x
 
     def log_jacobian(self, x: Array) -> Array:
-        """Return log |dz / dx| of each row, [N], in nats.
+        """Return `log |dz / dx|` of each row, [N], in nats.
 
         It is -infinity for a row with another value in a constant column or, for "quantile", with a value beyond the
         range of the training data.
@@ -180,7 +180,7 @@ def _whitening(z: Array) -> Array:
 def _log_slope_of_quantiles(transformer: QuantileTransformer, x: Array) -> Array:
     """Return log(dz / dx) for z = Phi^-1(F(x)), with F linear between two quantiles.
 
-    A number that many rows share has no density.
+    A number that many rows share has no density: its repeated quantiles count as one.
     """
     slopes = np.empty_like(x)
     for column in range(x.shape[1]):

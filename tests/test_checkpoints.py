@@ -147,7 +147,7 @@ def test_a_model_that_stands_elsewhere_is_not_put_back(path: Path) -> None:
     train(diffusion(), **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 5))
     other = diffusion()
     train(other, 100, **EVERYTHING)
-    with pytest.raises(ValueError, match="began with other weights than this diffusion has, at iteration 100"):
+    with pytest.raises(ValueError, match="began with other weights than this diffusion, which is at iteration 100"):
         train(other, **EVERYTHING, checkpoints=ddpm.Checkpoints(path, 5, resume=True))
     assert other.iteration == 100
 

@@ -61,4 +61,4 @@ def test_demo_of_points(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     assert np.load(tmp_path / "demo" / "samples.npy").shape == (500, 2)
     rows = dict(re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines()[:-1])
     assert float(rows["entropy of the data"].split()[0]) == pytest.approx(ddpm.datasets.moons_entropy(), abs=1e-3)
-    assert {"training, 20 steps", "sampling, 500 points", "Wasserstein-1, samples"} < rows.keys()
+    assert {"training, 20 iterations", "sampling, 500 points", "Wasserstein-1, samples"} < rows.keys()

@@ -119,7 +119,7 @@ def test_a_period_is_updates_or_a_time(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], period: str
 ) -> None:
     assert train(data, tmp_path / "run.safetensors", "--checkpoint-every", period) == 2
-    assert "is neither a number of training steps nor a time such as 60s, 10m or 1h" in capsys.readouterr().err
+    assert "is neither a number of iterations nor a time such as 60s, 10m or 1h" in capsys.readouterr().err
 
 
 def train_as_torchrun_does(rank: int, world: int, port: int, data: Path, out: Path) -> None:

@@ -5,9 +5,9 @@ import click
 
 @click.command()
 def backends() -> None:
-    """List the backends, which are the ways to compute.
+    """List the backends, and say why a backend is not available.
 
-    For a backend that is not available, it says why.
+    A backend is a way to compute. All backends give the same results, except for rounding errors.
     """
     import ddpm
 

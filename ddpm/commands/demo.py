@@ -1,4 +1,4 @@
-"""`ddpm demo`: the tutorial in one call, or a table of points from another distribution that is known."""
+"""`ddpm demo`: run the tutorial, or fit a table of points from another known distribution."""
 
 import time
 from collections.abc import Callable
@@ -13,13 +13,15 @@ from ddpm.commands.output import say
 if TYPE_CHECKING:
     import numpy as np
 
-STARTED = time.perf_counter()  # the commands are what is imported first
+STARTED = time.perf_counter()  # the package of the commands is imported first, so this is near the start of the process
 COUNT = 1000  # points of the tutorial, and samples
 ROWS = 10_000  # of the other distributions
 
 
 @click.command()
-@click.option("--out", type=file, metavar="DIR", default="demo", help="Folder to write into, made where it is missing.")
+@click.option(
+    "--out", type=file, metavar="DIR", default="demo", help="Folder for the output. It is created if it does not exist."
+)
 @click.option(
     "--data",
     type=click.Choice(["mixture", "moons", "eight-gaussians", "checkerboard"]),
@@ -31,11 +33,12 @@ ROWS = 10_000  # of the other distributions
 def demo(out: Path, data: str, backend: str | None, seed: int) -> None:
     """Run the tutorial, from data to figures.
 
-    Trains two tiny networks for 1000 steps on 1000 points of a mixture of two Gaussians, draws 1000 samples,
-    and prints what that took and how good it is. Writes into DIR five figures (data.png, forward.png,
-    loss.png, reverse.png, samples.png), samples.npy and model.safetensors, replacing those of an earlier run.
+    The demo trains two tiny networks for 1000 iterations on 1000 points of a mixture of two Gaussians, and draws 1000
+    samples. It prints the times, the bound, and the distance between samples and data. It writes five figures
+    (data.png, forward.png, loss.png, reverse.png, samples.png), samples.npy and model.safetensors into DIR, and
+    replaces those of an earlier run.
 
-    With other data, trains a model of a table on 10,000 points, as "ddpm train" does.
+    With other --data, it trains a model of a table on 10,000 points, as "ddpm train" does.
     """
     from ddpm.files import check_output
     from kernels import arguments
@@ -46,16 +49,16 @@ def demo(out: Path, data: str, backend: str | None, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     check_output(out / "samples.npy", force=True)
     rows = _tutorial(out, backend, seed) if data == "mixture" else _points(data, out, backend, seed)
-    rows.insert(-5, ("all, imports and figures too", f"{time.perf_counter() - STARTED:.3f}", "s"))
+    rows.insert(-5, ("total, with imports and figures", f"{time.perf_counter() - STARTED:.3f}", "s"))
     labels, values = (max(len(row[i]) for row in rows) for i in (0, 1))
     for label, value, unit in rows:
         say(f"{label:<{labels}}  {value:>{values}} {unit}".rstrip())
     first = "samples.png" if data == "mixture" else "columns.png"
-    say(f"look at {out / first} (samples beside data) and {out / 'reverse.png'} (from noise to data); all is in {out}")
+    say(f"see {out / first} (samples beside data) and {out / 'reverse.png'} (noise to data); the files are in {out}")
 
 
 def _stage(text: str) -> None:
-    """Say on standard error what begins."""
+    """Print on standard error which stage begins."""
     click.echo(f"{text} ...", err=True)
 
 
@@ -88,7 +91,7 @@ def _tutorial(out: Path, backend: str | None, seed: int) -> list[Row]:
 
     _stage(f"compiling for backend {diffusion.backend}")
     compiling = _seconds_of_first_call(gradients) + _seconds_of_first_call(sample)
-    _stage(f"training {steps} steps")
+    _stage(f"training {steps} iterations")
     result, training = _timed(lambda: ddpm.train(diffusion, x0, steps=steps, seed=seed, progress=True))
     losses = _array(result.losses)
     _stage(f"sampling {COUNT} points")
@@ -151,11 +154,11 @@ def _rows(
     of_samples: float,
     of_fresh: float,
 ) -> list[Row]:
-    """All rows of the table but the time of everything."""
+    """Return all rows of the table that is printed, except the total time."""
     truth = "from the data distribution"
     return [
         ("backend", backend, ""),
-        (f"training, {steps} steps", f"{took[0]:.3f}", "s"),
+        (f"training, {steps} iterations", f"{took[0]:.3f}", "s"),
         (f"sampling, {count} points", f"{took[1]:.3f}", "s"),
         ("bound", f"{bound:.3f}", "nats"),
         ("entropy of the data", f"{entropy:.3f}", "nats"),
@@ -166,14 +169,14 @@ def _rows(
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """The result of a call, and the seconds that it takes."""
+    """Return the result of a call, and its time in seconds."""
     start = time.perf_counter()
     result = call()
     return result, time.perf_counter() - start
 
 
 def _seconds_of_first_call(call: Callable[[], object]) -> float:
-    """Seconds that the first call takes beyond a second one: what there was to compile."""
+    """Return how many seconds longer a first call takes than a second one: the time to compile."""
     first, second = (_timed(call)[1] for _ in range(2))
     return max(0.0, first - second)
 

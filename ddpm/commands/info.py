@@ -31,11 +31,11 @@ def info(model: Path) -> None:
             rows.append(("classes", shown + (f" and {more} more" if more > 0 else "")))
         rows.append(("transform", f"{table['scaling'] or 'none'}{', whitened' if table['whiten'] else ''}"))
     else:
-        rows.append(("columns", f"{network['dim']}, as they are"))
+        rows.append(("columns", f"{network['dim']}, not scaled"))
     rows += [
         ("hidden layers", ", ".join(map(str, network["hidden"]))),
         ("schedule", said["schedule"]),
-        ("updates", f"{said['iteration']}{of_run}"),
+        ("iterations", f"{said['iteration']}{of_run}"),
         ("seed", str(table["params"]["random_state"] if table else said["seed"])),
     ]
     width = max(len(label) for label, _ in rows)

@@ -20,7 +20,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600}  # in seconds
 
 
 class Period(click.ParamType):
-    """A number of training steps, or a time such as 60s, 10m or 1h."""
+    """A number of iterations, or a time such as 60s, 10m or 1h."""
 
     name = "period"
 
@@ -28,7 +28,7 @@ class Period(click.ParamType):
         """Return an int or a timedelta."""
         found = re.fullmatch(r"(\d{1,9})([smh]?)", str(value))
         if found is None or int(found[1]) == 0:
-            self.fail(f"{value!r} is neither a number of training steps nor a time such as 60s, 10m or 1h", param, ctx)
+            self.fail(f"{value!r} is neither a number of iterations nor a time such as 60s, 10m or 1h", param, ctx)
         number = int(found[1])
         return timedelta(seconds=number * UNITS[found[2]]) if found[2] else number
 

@@ -37,24 +37,24 @@ NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
 @click.option(
     "--hidden", metavar="H,H,...", type=Widths(), help="Widths of the hidden layers of the network, such as 64,64."
 )
-@click.option("--timesteps", metavar="T", type=click.IntRange(1, 2**18), help="Number of steps T from data to noise.")
 @click.option(
-    "--steps", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Number of training steps (updates of the weights)."
+    "--timesteps", metavar="T", type=click.IntRange(1, 2**18), help="Number of time steps T from data to noise."
 )
 @click.option(
-    "--batch-size", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Number of rows for each training step."
+    "--steps", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Number of iterations (updates of the weights)."
 )
+@click.option("--batch-size", metavar="N", type=click.IntRange(1, 2**32 - 1), help="Number of rows for each iteration.")
 @click.option(
     "--lr",
     metavar="X",
     type=click.FloatRange(min=0, min_open=True),
-    help="Learning rate: how far a step moves the weights.",
+    help="Learning rate: how far an iteration moves the weights.",
 )
-@click.option("--tutorial", is_flag=True, help="Train as the tutorial does: no scaling, all rows in every step.")
+@click.option("--tutorial", is_flag=True, help="Train as the tutorial does: no scaling, all rows in every iteration.")
 @click.option(
     "--schedule",
     type=click.Choice(["constant", "linear", "cosine"]),
-    help="With --tutorial: how the noise is spread over the T steps.",
+    help="With --tutorial: how the noise is spread over the time steps.",
 )
 @seed_option
 @backend_option
@@ -62,7 +62,7 @@ NOT_IN_TUTORIAL = ("target", "batch_size", "transform")
     "--checkpoint-every",
     metavar="N|TIME",
     type=Period(),
-    help="Save a checkpoint beside MODEL every N training steps, or every 60s, 10m or 1h.",
+    help="Save a checkpoint beside MODEL every N iterations, or every 60s, 10m or 1h.",
 )
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint of the same command, if there is one.")
 @force_option
@@ -84,14 +84,14 @@ def train(
 
     Options that are not given are chosen to suit the shape of the table.
 
-    With --tutorial, columns are not scaled, and the two networks have one hidden layer by default. The tutorial expects
-    columns with mean 0 and standard deviation 1, so scale yours roughly to that first.
+    With --tutorial, columns are not scaled, and the two networks have one hidden layer by default. The forward process
+    ends in noise of mean 0 and standard deviation 1, so scale the columns roughly to that first.
 
-    With --checkpoint-every, training that gets Ctrl-C or SIGTERM finishes the current step, saves a checkpoint and
-    stops. --resume then continues, and the result is the same as without the stop. Under torchrun, all processes train
-    one model together. The result is the same for any number of processes, bit for bit.
+    With --checkpoint-every, Ctrl-C or SIGTERM stops training after the current iteration and saves a checkpoint.
+    --resume then continues, and the result is the same, bit for bit, as without the stop. Under torchrun, all processes
+    train one model together. The result is the same for any number of processes, bit for bit.
 
-    At the end it prints the variational bound of the negative log-likelihood, in nats. Lower means a better fit.
+    At the end, the command prints the variational bound of the negative log-likelihood, in nats. Lower is better.
     """
     from ddpm.files import check_output
 

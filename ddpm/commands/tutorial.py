@@ -34,7 +34,7 @@ def train_tutorial(data: Path, checkpoints: Any, **options: Any) -> tuple[Callab
 
     def bound() -> str:
         found = fresh_bound(diffusion, x0, seed=chosen["seed"], step=chosen["steps"])
-        if not math.isfinite(found):  # no later step checks the last update
+        if not math.isfinite(found):  # no later iteration checks the last update
             raise FloatingPointError(f"the bound is {found} after the last iteration")
         return f"bound {found:.3f} nats per dimension"
 

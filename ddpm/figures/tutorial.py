@@ -35,9 +35,9 @@ def forward_figure(trajectory: np.ndarray, shown: int = 100) -> Figure:
 
 
 def loss_figure(bounds: np.ndarray, entropy: float) -> Figure:
-    """Draw the variational bound [steps] in nats during training, and the entropy, which is its lower limit.
+    """Draw the variational bound [steps] in nats in training, and the entropy, which is its lower limit.
 
-    For more than 1000 steps, which use minibatches, the curve shows means of several steps.
+    More than 1000 iterations use minibatches, so the curve then shows means over several iterations.
     """
     figure, axes = figure_of_one()
     some = len(bounds) // 250 if len(bounds) > 1000 else 1
@@ -59,8 +59,8 @@ def loss_figure(bounds: np.ndarray, entropy: float) -> Figure:
         fontsize=10,
     )
     axes.margins(y=0.12)
-    means = f", means of {some} steps" if some > 1 else ""
-    label(axes, f"Variational bound in training{means}", "step of the optimizer", "bound (nats)")
+    means = f", means of {some} iterations" if some > 1 else ""
+    label(axes, f"Variational bound in training{means}", "training iteration", "bound (nats)")
     return figure
 
 

@@ -43,8 +43,8 @@ def read(path: str | os.PathLike[str], target: str | None = None, columns: Seque
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the table has no rows, a missing value, a whole number with more digits than a float64, or something
-            other than finite numbers. The message has the file, the position and the value.
+        ValueError: the table has no rows, a missing value, a whole number with more digits than a float64 can hold, or
+            something other than finite numbers. The message has the file, the position and the value.
         ImportError: a library that reads this format is not installed.
     """
     path = Path(path)
@@ -63,7 +63,7 @@ def parts_of(
     """Open a .parquet or .npy file as `read` does, in parts of at most `rows` rows, or in one part if `rows` is None.
 
     Raises:
-        The errors of `read`. An error in a part is raised when that part is read.
+        OSError, ValueError, ImportError: as for `read`. An error in a part is raised when that part is read.
     """
     path = Path(path)
     open_parts = npy_parts if format_of(path) == ".npy" else parquet_parts

@@ -42,7 +42,7 @@ class Parts(NamedTuple):
     Attributes:
         rows: number of rows, N.
         columns: the columns of x and y.
-        read: return an iterator over x and y of each part, as in Read. It can be called again.
+        read: function that returns an iterator over x and y of each part, as in Read. It can be called again.
     """
 
     rows: int
@@ -86,7 +86,7 @@ def take_apart(frame: Any, columns: Columns) -> tuple[Any, Any]:
 
 
 def wrong_number(x: Any) -> tuple[int, Any, str] | None:
-    """Return row, column and error of the first number that is not finite or has too many digits for float64.
+    """Return row, column and error of the first number that is not finite or has too many digits for a float64.
 
     Return None if all numbers are fine.
     """
@@ -98,7 +98,7 @@ def wrong_number(x: Any) -> tuple[int, Any, str] | None:
             wrong, said = ~np.isfinite(values), "is not a finite number"
         elif values.dtype.itemsize == 8:
             wrong = (values > WHOLE) | (values < -WHOLE)
-            said = "has more digits than a float64: leave its column out, or name it as the target"
+            said = "has more digits than a float64 can hold: leave its column out, or name it as the target"
         else:
             continue
         if wrong.any():

@@ -30,7 +30,7 @@ def no_class(field: str) -> str | None:
 def too_long(field: str) -> str | None:
     """Return why a whole number cannot be read exactly, or None if it can."""
     if LONG.fullmatch(field) and abs(int(field)) > WHOLE:
-        return f"{field!r} has more digits than a float64: leave its column out, or name it as the target"
+        return f"{field!r} has more digits than a float64 can hold: leave its column out, or name it as the target"
     return None
 
 
@@ -50,7 +50,7 @@ def diagnose(path: Path, layout: Layout, columns: list[str], wrong: Wrong) -> No
                 truths = truths or (line, name, fields[i])
             elif said := wrong(fields[i]):
                 raise ValueError(f"{path}, line {line}, column {name!r}: {said}")
-    if truths and wrong is no_number:  # in a column of numbers; a column of these alone is boolean
+    if truths and wrong is no_number:  # a column of true and false alone would be boolean, but this one has numbers
         line, name, field = truths
         raise ValueError(f"{path}, line {line}, column {name!r}: {field!r} is not a number: write 1 or 0")
 

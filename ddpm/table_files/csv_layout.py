@@ -56,7 +56,7 @@ def look_at(path: Path) -> Layout:
     - None of its fields is a number or looks like one, or a field is empty.
     - Some fields are different whole numbers, and not all of the others appear again below, as classes would.
     - All fields look like numbers, but a column below is text; or all are dates, and all fields below are numbers.
-    - The fields are 0, 1, 2 and so on, which pandas writes for columns without names, and are unlikely to be data.
+    - The fields are 0, 1, 2 and so on, as pandas writes for columns without names, and are unlikely to be data.
 
     Raises:
         ValueError: the file is empty, its names are missing, or two columns have the same name.

@@ -124,7 +124,7 @@ def _any_empty(column: "pyarrow.ChunkedArray") -> bool:
 
 
 def _all_whole(column: "pyarrow.ChunkedArray") -> bool:
-    """Return whether all numbers of a column are whole, and some are larger than WHOLE."""
+    """Return whether all numbers of a column are whole, and some have an absolute value above WHOLE."""
     from pyarrow import compute
 
     ends = compute.min_max(column)

@@ -27,7 +27,7 @@ def reverse_process(
     Args:
         network: as in kernels.variational_bound, with an int attribute `dim`. Samples are computed on the device and
             in the dtype of its parameters.
-        steps: the number of steps T.
+        steps: T, the number of time steps.
         count: the number of samples.
         seed, first: the place in the noise stream. `first` is the index of the first sample in the stream.
         history: whether to return all states instead of x_0 alone.

@@ -15,7 +15,7 @@ def history(network: Network, x: Tensor, steps: int, eps: Tensor | None = None) 
     Args:
         network: (x [N, D], t [N, 1]) -> (mean [N, D], std [N, D]). Its argument t is the step divided by T + 1.
         x: x_T, [N, D], any floating dtype.
-        steps: the number of steps T.
+        steps: T, the number of time steps.
         eps: noise [T, N, D], row t - 1 for the step from x_t to x_{t-1}, or None for torch's global generator.
 
     Returns:
