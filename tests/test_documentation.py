@@ -30,6 +30,7 @@ SMALLER = {
     "of-09537": "of-00001",
     "steps=100_000": "steps=20",
     "range(20)": "range(2)",
+    "moons(1000)": "moons(50)",
 }
 
 

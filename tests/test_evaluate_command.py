@@ -78,5 +78,5 @@ def test_info_describes_a_model(tmp_path: Path, flowers: Any, capsys: pytest.Cap
     said = dict(re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert said["columns"] == "length, cm, petals, kind, wild, weight"
     assert said["classes"] == "rose, tulip"
-    assert (said["transform"], said["hidden layers"], said["updates"], said["seed"]) == ("power", "8, 8", "30", "5")
+    assert (said["transform"], said["hidden layers"], said["iterations"], said["seed"]) == ("power", "8, 8", "30", "5")
     assert said["schedule"].startswith("Schedule(steps=20")
