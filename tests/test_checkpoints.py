@@ -245,7 +245,7 @@ def test_a_signal_in_the_last_iteration_is_heard(path: Path, monkeypatch: pytest
     assert model.iteration == 12
     if kept:
         assert len(train(diffusion(), **EVERYTHING, checkpoints=checkpoints).losses) == 12
-        with pytest.raises(ValueError, match=r"has ended, where this diffusion stands: take another path"):
+        with pytest.raises(ValueError, match=r"has ended with the weights of this diffusion: use another path"):
             train(model, **EVERYTHING, checkpoints=checkpoints)
 
 

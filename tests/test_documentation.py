@@ -21,7 +21,6 @@ from ddpm.commands import main
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LANGUAGES = {"python", "sh", "bash", "{code-cell} python"}
-MARKUP = {"text", "{eval-rst}", "{toctree}", "{include} ../CONTRIBUTING.md", "{include} ../CHANGELOG.md"}
 
 # what would take an hour here; the names of parts have the number of all
 SMALLER = {
@@ -36,7 +35,7 @@ SMALLER = {
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Language and text of each fenced block."""
-    return re.findall(r"^```(\S.*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```(\S[^\n]*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def runnable(page: Path) -> list[tuple[str, str]]:
@@ -50,7 +49,8 @@ def runnable(page: Path) -> list[tuple[str, str]]:
 
 def test_blocks_have_a_language_that_is_known() -> None:
     for page in PAGES:
-        assert {language for language, _ in blocks(page)} <= LANGUAGES | MARKUP, page
+        for language, _ in blocks(page):
+            assert language in LANGUAGES | {"text"} or re.match(r"\{(?!code)", language), f"{page}: {language}"
         bare = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
         assert not re.search(r"^(```|    \S)", bare, re.MULTILINE), f"{page} has code that is not in a fenced block"
 
