@@ -5,6 +5,7 @@ emulates.
 """
 
 import dataclasses
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ import torch
 
 from kernels import backends
 from kernels.triton import launch
+
+# A shell starts the background jobs of a script with Ctrl-C ignored. Tests that send it would then wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if oracle.EMULATED:
     from ptx import emulation

@@ -1,15 +1,10 @@
 """A small run of samples in parts, for tests: its size, the command and its folder."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-from ddpm.commands import main
 
 ROOT = Path(__file__).parents[1]
 PART, CHUNK = (16, 2**24), (8, 2**20)
@@ -34,12 +29,3 @@ def process(model: Path, folder: Path, *arguments: str, before: str = "") -> "su
     return subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-
-
-def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    assert main([str(argument) for argument in arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    match = re.fullmatch(r"ddpm(?: \(rank \d+\))?: error: (.+)\n", captured.err)
-    assert match, captured.err
-    return match[1]

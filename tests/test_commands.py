@@ -1,7 +1,6 @@
 """The `ddpm` command: what it writes and prints, and that each mistake gives one line that names the culprit."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from running import FAST, TUTORIAL, error
 
 import ddpm
 from ddpm.commands import main
 
-FAST = ["--backend", "vectorized"]
-TUTORIAL = ["--tutorial", *FAST]
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,16 +23,6 @@ def model(tmp_path: Path) -> Path:
     network = ddpm.GaussianMLP(dim=2, hidden=(4,), seed=0)
     ddpm.save(ddpm.Diffusion(network, ddpm.Schedule.constant(10, 0.1), backend="vectorized"), path)
     return path
-
-
-def error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """Check that a command fails with exit code 2 and one line, and return the text of the line."""
-    assert main([str(argument) for argument in arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    match = re.fullmatch(r"ddpm: error: (.+)\n", captured.err)
-    assert match, captured.err
-    return match[1]
 
 
 @pytest.mark.parametrize("arguments", [[], ["demo"], ["train"], ["sample"], ["evaluate"], ["info"], ["backends"]])

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from sampled import COMMAND, COUNT, OPTIONS, PARTS, content, error
+from running import error
+from sampled import COMMAND, COUNT, OPTIONS, PARTS, content
 
 import ddpm
 from ddpm import memory, sampling, table_files

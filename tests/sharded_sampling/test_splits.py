@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sampled import COMMAND, COUNT, NO_MODEL, OPTIONS, PARTS, content, error, process
+from running import error
+from sampled import COMMAND, COUNT, NO_MODEL, OPTIONS, PARTS, content, process
 
 from ddpm import sample_parts, sampling, table_files, torchrun
 from ddpm.classes import draw
