@@ -127,14 +127,14 @@ def slower(path: Path, folder: Path, factor: float) -> Path:
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_comparison(path: Path, tmp_path: Path) -> None:
     assert "0 slower and 0 faster" in comparison.table(path, path)
-    table = comparison.table(path, slower(path, tmp_path, 2.0))
+    table = comparison.table(path, slower(path, tmp_path, 10.0))  # more than the noise of any row
     changed = [line for line in table.splitlines() if " slower " in line and "->" in line]
     assert len(changed) == sum(
         "compiled" in by_rival
         for (case, _), by_rival in results.read(path).timed.items()
         if case.op == "variational_bound"
     )
-    assert all("2.00x" in line and "variational_bound" in line for line in changed)
+    assert all("10.00x" in line and "variational_bound" in line for line in changed)
 
 
 def test_readme_and_docs_show_a_committed_result_of_a_clean_tree() -> None:
