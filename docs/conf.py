@@ -18,4 +18,3 @@ nb_execution_timeout = 300
 default_role = "code"  # docstrings write code in single backticks
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-napoleon_use_ivar = False

@@ -17,6 +17,8 @@ STARTED = time.perf_counter()  # the package of the commands is imported first, 
 COUNT = 1000  # points of the tutorial, and samples
 ROWS = 10_000  # of the other distributions
 
+Row = tuple[str, str, str]  # label, value, unit
+
 
 @click.command()
 @click.option(
@@ -60,9 +62,6 @@ def demo(out: Path, data: str, backend: str | None, seed: int) -> None:
 def _stage(text: str) -> None:
     """Print on standard error which stage begins."""
     click.echo(f"{text} ...", err=True)
-
-
-Row = tuple[str, str, str]  # label, value, unit
 
 
 def _tutorial(out: Path, backend: str | None, seed: int) -> list[Row]:
