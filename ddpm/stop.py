@@ -7,7 +7,7 @@ from ddpm.interrupts import Interrupts
 
 
 class Wish(IntEnum):
-    """What a process wants after an iteration. If processes differ, the greatest wish counts."""
+    """The wish of a process after an iteration. If processes differ, the greatest wish counts."""
 
     GO_ON, SAVE, END = 0, 1, 2
 

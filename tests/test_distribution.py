@@ -40,7 +40,7 @@ def call(*command: str | Path, **environment: str) -> str:
 
 
 def required(requirements: list[str]) -> Iterator[metadata.Distribution]:
-    """What must be installed for `requirements` without any extra, and what that needs in turn."""
+    """Yield the distributions that `requirements` need without any extra, and those that these need in turn."""
     seen, todo = set(), [Requirement(each) for each in requirements]
     while todo:
         each = todo.pop()
