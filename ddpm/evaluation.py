@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from ddpm import metrics
+from ddpm.classes import index_of
 from ddpm.estimator import DDPM
 from ddpm.metrics import Array
 from ddpm.progress import progress_bar
@@ -109,6 +110,8 @@ def evaluate(
     random_state = arguments.integer("random_state", random_state, 0, 2**32 - 1)
     if len(x) < ROWS:
         raise ValueError(f"X must have at least {ROWS} rows; got {len(x)}")
+    if y is not None and hasattr(model, "classes_"):
+        index_of(y, model.classes_, len(x))  # of all rows: a class that fit has not seen may be in one half only
     order = np.random.default_rng(random_state).permutation(len(x))
     half = min(len(x) // 2, MOST)
     kept, fresh = order[:half], order[half : 2 * half]

@@ -38,9 +38,12 @@ def test_evaluate_says_what_is_wrong_before_it_begins(
     flowers.to_csv(tmp_path / "x.csv", index=False)
     run("train", tmp_path / "x.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *SHORT)
     flowers.assign(kind="oak").to_csv(tmp_path / "oak.csv", index=False)
+    flowers.assign(kind=["oak", *flowers["kind"][1:]]).to_csv(tmp_path / "one.csv", index=False)
     flowers.drop(columns="petals").to_csv(tmp_path / "less.csv", index=False)
     for data, options, said in (
         ("oak.csv", [], "oak.csv: y must hold classes seen in fit, rose, tulip; got oak"),
+        *(("one.csv", ["--seed", str(seed)], "one.csv: y must hold classes seen in fit") for seed in range(4)),
+        ("x.csv", ["--columns", "petals,weight"], "--columns must have all columns of the model; 'length, cm' is miss"),
         ("less.csv", [], "less.csv: has no column 'petals'; its columns are length, cm, kind, wild, weight"),
         ("x.csv", ["--seed", "-1"], "seed must be from 0 to 4294967295; got -1"),
         ("x.csv", ["--out", str(tmp_path / "x.csv")], "x.csv: File exists"),

@@ -55,8 +55,8 @@ def demo(out: Path, data: str, backend: str | None, seed: int) -> None:
     labels, values = (max(len(row[i]) for row in rows) for i in (0, 1))
     for label, value, unit in rows:
         say(f"{label:<{labels}}  {value:>{values}} {unit}".rstrip())
-    first = "samples.png" if data == "mixture" else "columns.png"
-    say(f"see {out / first} (samples beside data) and {out / 'reverse.png'} (noise to data); the files are in {out}")
+    first, shows = ("samples.png", "true density") if data == "mixture" else ("columns.png", "data")
+    say(f"see {out / first} (samples and {shows}) and {out / 'reverse.png'} (noise to data); the files are in {out}")
 
 
 def _stage(text: str) -> None:

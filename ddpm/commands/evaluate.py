@@ -71,6 +71,8 @@ def _wanted(model: Any, data: Path, columns: list[str] | None) -> tuple[str | No
     own = list(map(str, names))
     without = own if target is None else [name for i, name in enumerate(own) if i != target]
     if any(isinstance(name, str) for name in names):
+        if columns is not None and (left_out := [name for name in without if name not in columns]):
+            raise ValueError(f"--columns must have all columns of the model; {left_out[0]!r} is missing")
         return (None, without) if target is None or own[target] not in there else (own[target], own)
     if columns is None and any(map(NUMBER.fullmatch, there)) and list(there) != list(map(str, range(len(there)))):
         raise ValueError(f"{data}: its first row ({', '.join(there[:5])}, ...) was read as column names: remove it")
