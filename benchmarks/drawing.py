@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,8 +10,8 @@ from matplotlib.figure import Figure
 from benchmarks import rivals
 from benchmarks.cases import AXES, Case
 from benchmarks.results import Result, Timed, own, seconds
+from ddpm.figures.style import BLUE, INK, ORANGE
 
-INK, BLUE, ORANGE = "#24313d", "#2b6c99", "#e0763a"
 Points = list[tuple[int, float]]
 TITLES = {"N": "samples N", "T": "steps T", "D": "dimensions D", "H": "hidden units H"}
 
@@ -28,18 +29,18 @@ def lines(result: Result, origin: Case, axis: str, value: Callable[[Case, Timed]
     return found
 
 
-def figures(result: Result) -> dict[str, Figure]:
-    """Return the figures by name. One for which nothing was measured is left out."""
-    drawn = {}
+def figures(result: Result) -> dict[str, Callable[[], Figure]]:
+    """Return a function that draws each figure, by its name. One for which nothing was measured is left out."""
+    drawn: dict[str, Callable[[], Figure]] = {}
     for device in result.document["ceilings"]:
         suffix = "" if device == "cpu" else f"_{device}"
         axes = "".join(axis for axis in "NTDH" if _most_points(result, device, axis) > 1)
         if axes:
-            drawn[f"time{suffix}"] = along_axes(result, device, axes, "seconds")
-            drawn[f"memory{suffix}"] = along_axes(result, device, axes, "bytes")
+            drawn[f"time{suffix}"] = partial(along_axes, result, device, axes, "seconds")
+            drawn[f"memory{suffix}"] = partial(along_axes, result, device, axes, "bytes")
         starts = {start: result.timed[key] for key in result.timed if (start := key[1]) and key[0].device == device}
         if starts:
-            drawn[f"tutorial{suffix}"] = whole_tutorial(starts)
+            drawn[f"tutorial{suffix}"] = partial(whole_tutorial, starts)
     return drawn
 
 

@@ -21,7 +21,7 @@ COLUMNS = {
     "JAX": ["jax_batch", "jax_scan"],
     "fused-ddpm": list(backends.REGISTERED),
 }
-TITLES = {
+CAPTIONS = {
     "time": "Time along each axis, beside the ceiling of the machine",
     "memory": "Memory beyond what was there before, along each axis",
     "tutorial": "The whole tutorial as a process, cold and warm",
@@ -34,11 +34,16 @@ def words(op: str) -> str:
     return WORDS.get(op, op.replace("_", " "))
 
 
+def heading(case: Case, start: str) -> str:
+    """Return the operation of a case in plain words, and whether it started cold or warm."""
+    return f"{words(case.op)}, {start}" if start else words(case.op)
+
+
 def write(path: Path) -> Path:
     """Write the report beside the result, and return the path of the table."""
     result = results.read(path)
-    for name, figure in drawing.figures(result).items():
-        figure.savefig(path.with_name(f"{path.stem}_{name}.png"))
+    for name, draw in drawing.figures(result).items():
+        draw().savefig(path.with_name(f"{path.stem}_{name}.png"))
     target = path.with_suffix(".md")
     parts = [f"# {path.stem}", conditions(result), *tables(result), growth(result), gaps(result)]
     target.write_text("\n\n".join(part for part in parts if part) + "\n")
@@ -46,7 +51,7 @@ def write(path: Path) -> Path:
 
 
 def write_into_readme(path: Path, root: Path) -> None:
-    """Put a result into README.md and docs/benchmarks.md, between their marks, and draw the figures of the latter.
+    """Put a result, of which the report is written, into README.md and docs/benchmarks.md, between their marks.
 
     Raises:
         click.ClickException: it was measured on a tree with changes, so that its commit does not say what was measured.
@@ -61,8 +66,6 @@ def write_into_readme(path: Path, root: Path) -> None:
         before, _, rest = page.read_text().partition(BEGIN)
         _, _, after = rest.partition(END)
         page.write_text(before + generated + after)
-    for name, figure in drawing.figures(result).items():
-        figure.savefig(root / "docs" / f"benchmarks_{name}.png")
 
 
 def in_readme(result: Result) -> str:
@@ -74,10 +77,7 @@ def in_readme(result: Result) -> str:
         (Case("tutorial"), "cold"),
         (Case("tutorial"), "warm"),
     ]
-    rows = [
-        [f"{words(case.op)}{', ' * bool(start)}{start}", *fastest(result.timed.get((case, start), {}))]
-        for case, start in keys
-    ]
+    rows = [[heading(*key), *fastest(result.timed.get(key, {}))] for key in keys]
     said = (
         f"1000 points, 250 time steps. {info['cpu'].get('brand_raw')}, {info['threads']} threads, "
         f"{info['vector_instructions']}, {result.document['datetime'][:10]}; medians. *JAX* is the faster of two "
@@ -96,7 +96,9 @@ def fastest(rivals: dict[str, Timed]) -> list[str]:
 def in_docs(result: Result) -> str:
     """Return the tables and figures of docs/benchmarks.md."""
     source = f"From `benchmarks/results/{result.name}.json`."
-    shown = [f"![{TITLES[name]}](benchmarks_{name}.png)" for name in drawing.figures(result) if name in TITLES]
+    folder = "../benchmarks/results"
+    names = [name for name in CAPTIONS if name in drawing.figures(result)]
+    shown = [f"![{CAPTIONS[name]}]({folder}/{result.name}_{name}.png)" for name in names]
     return "\n\n".join([BEGIN, f"{conditions(result)} {source}", summary(result), *shown, END])
 
 
@@ -130,7 +132,7 @@ def summary(result: Result) -> str:
         keys += [(Case("tutorial", device=device), start) for start in ("cold", "warm")]
         keys = [key for key in keys if key in result.timed]
         names = list(dict.fromkeys(name for key in keys for name in result.timed[key]))
-        head = [f"on {device}", *(f"{words(case.op)}{', ' * bool(start)}{start}" for case, start in keys)]
+        head = [f"on {device}", *(heading(*key) for key in keys)]
         rows = [[name, *(cell(result.timed[key], name) for key in keys)] for name in names]
         shares = [share(result, *key) for key in keys]
         parts.append(markdown(head, [*rows, ["share of the ceiling", *shares]]))

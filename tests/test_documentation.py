@@ -1,6 +1,5 @@
 """Every code block of the README and of the pages is run, and every command in it; every link leads somewhere."""
 
-import contextlib
 import importlib.util
 import os
 import re
@@ -120,20 +119,11 @@ def run(words: list[str]) -> None:
             found = benchmarks.commands[name]
             found.make_context(name, list(arguments), parent=click.Context(benchmarks))
         case ["python", "-m", module]:
-            with sources():
-                assert importlib.util.find_spec(module) is not None
+            assert importlib.util.find_spec(module) is not None  # pytest has put tests/ on the path
         case ["make", *arguments]:
             assert subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True).returncode == 0
         case _:
             raise AssertionError(f"nothing here runs {shlex.join(words)}")
-
-
-@contextlib.contextmanager
-def sources() -> Iterator[None]:
-    """Python's path with the tests on it, as PYTHONPATH=tests sets it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "tests")
-        yield
 
 
 def test_extras_that_pages_install_exist() -> None:
